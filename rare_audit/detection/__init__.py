@@ -1,0 +1,1 @@
+"""Events in, findings out: pure, streaming, exact to the rule's text."""

@@ -1,0 +1,44 @@
+"""How familiar an app, and what it did, was in the lookback of a window."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from rare_audit.detection.detector import Combination, Detector
+from rare_audit.detection.finding import History, Seen
+
+
+class Histories:
+    """The slots in which some apps were seen at all, in each operation, and in each combination of the rule's key.
+
+    All follow from the keys of the pass, so a rare combination's own history is empty, but for the by-property
+    variant, where the combination may be old and only the property new.
+    """
+
+    def __init__(self, detector: Detector, apps: Iterable[str]) -> None:
+        """Gather the slots of these apps."""
+        wanted = set(apps)
+        columns = detector.rule.parameters.key
+        at_app, at_operation = columns.index("InitiatedByApp"), columns.index("OperationName")
+        self._detector = detector
+        self._slots: dict[tuple[str, ...], int] = defaultdict(int)
+        for key, slots in detector.seen.items() if wanted else ():
+            if key[at_app] in wanted:
+                self._slots[key[at_app],] |= slots
+                self._slots[key[at_app], key[at_operation]] |= slots
+                self._slots["", *key[: len(columns)]] |= slots
+
+    def of(self, slot: int, combination: Combination) -> History:
+        """Return what the lookback of the window at `slot` knew of a combination and its parts."""
+        operation, app = combination[:2]
+        base_key = self._detector.key(combination, "")[: len(self._detector.rule.parameters.key)]
+        return History(
+            app=self._seen((app,), slot),
+            app_and_operation=self._seen((app, operation), slot),
+            combination=self._seen(("", *base_key), slot),
+        )
+
+    def _seen(self, what: tuple[str, ...], slot: int) -> Seen:
+        windows = self._detector.windows
+        lookback = windows.lookback(self._slots.get(what, 0), slot)
+        last = windows.day(slot - windows.lookback_days + lookback.bit_length() - 1) if lookback else ""
+        return Seen(days=lookback.bit_count(), last=last)

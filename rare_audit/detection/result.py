@@ -1,0 +1,132 @@
+"""What a pass amounts to: findings, in the rule's order, and the funnel."""
+
+from collections import Counter
+
+import msgspec
+
+from rare_audit.detection import kql
+from rare_audit.detection.candidates import Gathered, Part
+from rare_audit.detection.detector import Combination, Detector
+from rare_audit.detection.finding import Finding, content_id
+from rare_audit.detection.funnel import Baseline, Current, Funnel, Reading
+from rare_audit.detection.history import Histories
+from rare_audit.detection.rows import Drop
+from rare_audit.detection.ticks import format_ticks
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """The outcome of a pass. Findings are ordered by TargetUserPrincipalName, then StartTime, then the group."""
+
+    findings: tuple[Finding, ...]
+    funnel: Funnel
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """One group of the rule's RareAudits, its rare parts only."""
+
+    slot: int
+    combination: Combination
+    parts: dict[tuple[str, str, str], Part]
+    events: int
+
+
+def conclude(detector: Detector, reading: Reading) -> Detection:
+    """Return the findings of all windows and the funnel; `reading` is what the source counted."""
+    rare: Counter[str] = Counter()
+    known = detector.known
+    groups = []
+    for (slot, combination), candidate in detector.candidates.items():
+        events = 0
+        for (exclusion, names), count in candidate.events.items():
+            if not any(_is_rare(detector, slot, combination, name) for name in names):
+                known += count
+                continue
+            rare[exclusion] += count
+            events += 0 if exclusion else count
+        parts = {name: part for name, part in candidate.parts.items() if _is_rare(detector, slot, combination, name[2])}
+        if parts:
+            groups.append(_Group(slot, combination, parts, events))
+    histories = Histories(detector, (group.combination[1] for group in groups))
+    findings = sorted((_finding(detector, group, histories) for group in groups), key=_order)
+    return Detection(tuple(findings), _funnel(detector, reading, rare, known, len(findings)))
+
+
+def _is_rare(detector: Detector, slot: int, combination: Combination, property_name: str) -> bool:
+    return not detector.is_known(detector.key(combination, property_name), slot)
+
+
+def _order(finding: Finding) -> tuple[str, ...]:
+    return (
+        finding.target_user_principal_name,
+        finding.start_time,
+        finding.initiated_by_app,
+        finding.operation_name,
+        finding.initiated_by_ip_address,
+        finding.target_resource_name,
+    )
+
+
+def _finding(detector: Detector, group: _Group, histories: Histories) -> Finding:
+    operation, app, ip_address, upn, resource = group.combination
+    firsts = sorted(part.first for part in group.parts.values())
+    start_time = format_ticks(firsts[0][0][0])
+    variant, day = "by-property" if detector.by_property else "", start_time[:10]
+    names = tuple(sorted({name for _, _, name in group.parts}))
+    gathered = Gathered()
+    for part in group.parts.values():
+        gathered.merge(part.gathered)
+    return Finding(
+        id=content_id(detector.rule.id, variant, app, operation, upn, ip_address, resource, day),
+        rule_id=detector.rule.id,
+        variant=variant,
+        day=day,
+        initiated_by_app=app,
+        operation_name=operation,
+        target_user_principal_name=upn,
+        initiated_by_ip_address=ip_address,
+        target_resource_name=resource,
+        start_time=start_time,
+        end_time=format_ticks(max(part.last_ticks for part in group.parts.values())),
+        activities=tuple(dict.fromkeys(activity for _, activity in firsts)),
+        property_names=names,
+        host=_host(detector, names, resource),
+        categories=tuple(sorted({category for _, category, _ in group.parts})),
+        app_ids=gathered.app_ids.values(),
+        service_principal_ids=gathered.service_principal_ids.values(),
+        targets=gathered.targets.values(),
+        events=group.events,
+        evidence=gathered.evidence.values(),
+        cut=gathered.cut,
+        history=histories.of(group.slot, group.combination),
+    )
+
+
+def _host(detector: Detector, names: tuple[str, ...], resource: str) -> str:
+    """`iff(set_PropertyName has_any (…), TargetResourceName, '')`."""
+    terms = frozenset(map(kql.fold, detector.rule.parameters.host_properties))
+    return resource if any(kql.has_any(name, terms) for name in names) else ""
+
+
+def _funnel(detector: Detector, reading: Reading, rare: Counter[str], known: int, findings: int) -> Funnel:
+    before_first_window = (1 << detector.windows.lookback_days) - 1
+    return Funnel(
+        reading=reading,
+        outside=detector.outside,
+        baseline=Baseline(
+            events=detector.baseline_events,
+            app_initiated=detector.baseline_app_initiated,
+            combinations=sum(1 for slots in detector.seen.values() if slots & before_first_window),
+        ),
+        current=Current(
+            events=detector.current_events,
+            app_initiated=detector.current_app_initiated,
+            dropped={drop: detector.dropped[drop] for drop in Drop},
+            dropped_rows={drop: detector.dropped_rows[drop] for drop in Drop if drop.is_about_rows},
+            on_first_tick=detector.on_first_tick,
+            known=known,
+            rare=rare.total(),
+            excluded={name: rare[name] for name, _ in detector.exclusions},
+            reported=rare[""],
+        ),
+        findings=findings,
+    )

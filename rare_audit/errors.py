@@ -1,0 +1,21 @@
+"""The errors a user can meet. Their text is shown as it is, in one line; causes are chained for the log."""
+
+
+class RareAuditError(Exception):
+    """Anything this package refuses or fails at, explained for the person who runs it."""
+
+
+class InputError(RareAuditError):
+    """An export, or a value given on the command line, can't be used."""
+
+
+class RuleError(RareAuditError):
+    """A rule or exclusions file is wrong; says which file, which field and what was expected."""
+
+
+class SettingsError(RareAuditError):
+    """The environment's settings are wrong; lists every problem at once."""
+
+
+class ServiceError(RareAuditError):
+    """Something outside (a store, a service, a sink) failed or refused."""

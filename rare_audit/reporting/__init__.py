@@ -1,0 +1,1 @@
+"""Findings to incidents, text and tables: pure."""
