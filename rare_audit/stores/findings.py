@@ -1,0 +1,73 @@
+"""Findings on a table: a partition for each rule and UTC day, a row for each finding."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from rare_audit.ports import Entity, KeptFinding, Table, Value
+from rare_audit.reporting.incident import app_of
+from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.keys import key_of
+
+_APP: Final = "app"
+
+
+class Findings:
+    """ports.FindingStore, and beside the days an index of each app's days."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def of_day(self, rule_id: str, day: str) -> tuple[KeptFinding, ...]:
+        """Return all that is kept of a UTC day, withdrawn findings too, ordered by id."""
+        return tuple(unpack(entity, KeptFinding) for entity in self._table.query(_day(rule_id, day)))
+
+    def of_app(self, rule_id: str, identity: str) -> Iterator[KeptFinding]:
+        """Yield what is kept of an app, by day and id; `identity` is that of reporting.incident.App."""
+        app = key_of(identity)
+        for index in self._table.query(_app_days(rule_id, identity)):
+            for entity in self._table.query(_day(rule_id, index.row)):
+                if entity.values[_APP] == app:
+                    yield unpack(entity, KeptFinding)
+
+    def keep(self, kept: Iterable[KeptFinding]) -> None:
+        """Write the findings that differ from what is kept under their ids; of two under one id the last counts.
+
+        A finding that differs only in `last_run` is left as it is: to repeat a day writes nothing. So `last_run` is
+        the last run that changed what is kept; which findings a run confirmed stands in the run.
+        """
+        days: dict[tuple[str, str], dict[str, KeptFinding]] = defaultdict(dict)
+        for one in kept:
+            days[one.finding.rule_id, one.finding.day][one.finding.id] = one
+        for (rule_id, day), ones in days.items():
+            stored = {old.finding.id: old for old in self.of_day(rule_id, day)}
+            self._write([one for id_, one in ones.items() if _differ(stored.get(id_), one)])
+
+    def _write(self, kept: list[KeptFinding]) -> None:
+        # The index first: an app's day without findings of it does no harm, a finding that the index lacks is lost to
+        # of_app for ever, as the next run finds it kept already.
+        apps = {(one.finding.rule_id, one.finding.day, app_of(one.finding).identity) for one in kept}
+        for rule_id, day, identity in sorted(apps):
+            self._table.put(Entity(_app_days(rule_id, identity), day, {_APP: identity}))
+        for one in kept:
+            columns: dict[str, Value] = {
+                _APP: key_of(app_of(one.finding).identity),
+                "incident": one.incident_id,
+                "held": one.held,
+                BODY: pack(one),
+            }
+            self._table.put(Entity(_day(one.finding.rule_id, one.finding.day), one.finding.id, columns))
+
+
+def _differ(old: KeptFinding | None, new: KeptFinding) -> bool:
+    return old is None or msgspec.structs.replace(old, last_run=new.last_run) != new
+
+
+def _day(rule_id: str, day: str) -> str:
+    return f"findings.{day}.{key_of(rule_id)}"
+
+
+def _app_days(rule_id: str, identity: str) -> str:
+    return f"app-days.{key_of(rule_id, identity)}"

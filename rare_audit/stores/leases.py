@@ -1,0 +1,82 @@
+"""Leases on a table: a row for each name, always written by etag."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from rare_audit.ports import Clock, ConflictError, Entity, Table
+from rare_audit.reporting.text import one_line
+from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.keys import key_of
+
+_LEASES: Final = "leases"
+_SHOWN: Final = 100
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """Who holds a lease ("" for nobody), and until when."""
+
+    name: str
+    holder: str
+    until: datetime
+
+
+class Leases:
+    """ports.Lease: held for `duration` from when it was taken or last renewed."""
+
+    def __init__(self, table: Table, clock: Clock, duration: timedelta) -> None:
+        self._table = table
+        self._clock = clock
+        self._duration = duration
+
+    def acquire(self, name: str, holder: str) -> None:
+        """Take the lease, or take it over once it has expired; its holder may take it again.
+
+        ConflictError, which says who holds it until when, while somebody else does, or was quicker.
+        """
+        row, held = self._read(name)
+        if held and held.holder not in ("", holder) and self._clock.now() < held.until:
+            raise _conflict(name, held)
+        self._take(row, name, holder)
+
+    def renew(self, name: str, holder: str) -> None:
+        """Hold it for longer, even if it had expired, as long as nobody took it; ConflictError if it was lost."""
+        row, held = self._read(name)
+        if held is None or held.holder != holder:
+            raise _conflict(name, held)
+        self._take(row, name, holder)
+
+    def release(self, name: str, holder: str) -> None:
+        """Give it up, if it is still held."""
+        row, held = self._read(name)
+        if held is None or held.holder != holder:
+            return
+        try:
+            # Not deleted, which can't be done by etag: somebody who took it over in between would lose it.
+            self._write(row, msgspec.structs.replace(held, holder="", until=self._clock.now()))
+        except ConflictError:
+            return
+
+    def _take(self, row: Entity, name: str, holder: str) -> None:
+        try:
+            self._write(row, _Held(name, holder, self._clock.now() + self._duration))
+        except ConflictError as error:
+            raise _conflict(name, self._read(name)[1]) from error
+
+    def _read(self, name: str) -> tuple[Entity, _Held | None]:
+        """Return the row, one without etag where there is none, and what it says."""
+        key = key_of(name)
+        row = self._table.get(_LEASES, key)
+        return (row, unpack(row, _Held)) if row else (Entity(_LEASES, key, {}), None)
+
+    def _write(self, row: Entity, held: _Held) -> None:
+        self._table.put(msgspec.structs.replace(row, values={BODY: pack(held)}), unless_changed=True)
+
+
+def _conflict(name: str, held: _Held | None) -> ConflictError:
+    shown = one_line(name, _SHOWN)
+    if held is None or not held.holder:
+        return ConflictError(f"the lease {shown} was given up; nobody holds it now")
+    until = held.until.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return ConflictError(f"the lease {shown} is held by {one_line(held.holder, _SHOWN)} until {until} UTC")

@@ -1,0 +1,52 @@
+"""Runs on a table: one partition in which the latest come first, and an index of ids."""
+
+from itertools import islice
+from typing import Final
+
+from rare_audit.detection.ticks import END_OF_TIME, parse_ticks
+from rare_audit.ports import ConflictError, Entity, Run, Table
+from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.keys import key_of
+
+_RUNS: Final = "runs"
+_IDS: Final = "run-ids"
+_ROW: Final = "row"
+
+
+class Runs:
+    """ports.RunStore. A run keeps the place its first `save` gave it, whatever becomes of its `started`."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def save(self, run: Run) -> None:
+        """Write a run's row. ValueError where `started` of a new run is no instant."""
+        self._table.put(Entity(_RUNS, self._place(run), {BODY: pack(run)}))
+
+    def get(self, run_id: str) -> Run | None:
+        """Return a run, or None; any text may be asked for."""
+        index = self._table.get(_IDS, key_of(run_id))
+        found = index and self._table.get(_RUNS, str(index.values[_ROW]))
+        return unpack(found, Run) if found else None
+
+    def latest(self, count: int) -> tuple[Run, ...]:
+        """Return the last `count` runs, the latest first."""
+        return tuple(unpack(entity, Run) for entity in islice(self._table.query(_RUNS), count))
+
+    def _place(self, run: Run) -> str:
+        """Return the key of a run's row, which stands in the index from here on.
+
+        The index is written first: where it has no row to point to, the run was never saved, and saving it again
+        mends that. The other way round, a run could be listed and yet not be found, or be listed twice.
+        """
+        key = key_of(run.id)
+        index = self._table.get(_IDS, key)
+        if index is None:
+            row = f"{END_OF_TIME - parse_ticks(run.started):019d}.{key}"
+            try:
+                index = self._table.put(Entity(_IDS, key, {_ROW: row}), unless_changed=True)
+            except ConflictError:
+                index = self._table.get(_IDS, key)
+                if index is None:
+                    raise
+        return str(index.values[_ROW])
