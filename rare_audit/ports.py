@@ -73,7 +73,8 @@ class Table(Protocol):
     def put(self, entity: Entity, *, unless_changed: bool = False) -> Entity:
         """Write a whole row and return it with its new etag.
 
-        With `unless_changed`, only if the stored row still has `entity.etag` ("" for: is not there), else ConflictError.
+        With `unless_changed`, only if the stored row still has `entity.etag` ("" for: is not there); ConflictError
+        where it has not.
         """
         ...
 

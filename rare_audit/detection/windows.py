@@ -48,6 +48,11 @@ class Windows:
         """Consecutive windows of 24 h from `start` to `end`, in ticks."""
         return cls(start, end, daily=True, lookback_days=lookback_days)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no end was asked for."""
+        return self.end == END_OF_TIME
+
     def slot(self, ticks: int) -> int:
         """Return the slot an instant lies in, or OUTSIDE."""
         if not self.origin <= ticks < self.end:

@@ -1,0 +1,1 @@
+"""How findings reach analysts."""

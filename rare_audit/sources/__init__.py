@@ -1,0 +1,1 @@
+"""Where audit events come from: exports that people have, a synthetic tenant, a workspace."""
