@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from rare_audit.app import DATABASE, OUTBOX, embedded_job
 from rare_audit.detection.detector import Detector
 from rare_audit.detection.query import render
 from rare_audit.detection.result import Detection, conclude
@@ -18,11 +17,9 @@ from rare_audit.detection.ticks import TICKS_PER_DAY, format_day, parse_ticks
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import InputError, RareAuditError, ServiceError
 from rare_audit.reporting import formats
-from rare_audit.reporting.incident import group
 from rare_audit.reporting.summary import funnel_lines
 from rare_audit.reporting.text import visible
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE, load_exclusions, load_rule, unmatchable
-from rare_audit.settings import Settings
 from rare_audit.sources.export import ExportFiles
 
 if TYPE_CHECKING:
@@ -86,7 +83,7 @@ _end_option = click.option("--end", callback=_instant, help="Where the window en
     "--format", "form", type=click.Choice(["table", "json", "csv", "kql"]), default="table", show_default=True
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, not to standard output.")
-def hunt(
+def hunt(  # noqa: PLR0913, PLR0917  (click hands over an argument for each option)
     files: tuple[str, ...],
     start: int | None,
     end: int | None,
@@ -107,7 +104,7 @@ def hunt(
     excluded = load_exclusions(DEFAULT_EXCLUSIONS) if exclusions else ()
     for warning in unmatchable(excluded):
         _say(warning)
-    with _progress() as advance:
+    with _progress(ExportFiles(files).size) as advance:
         source = ExportFiles(files, strict=strict, progress=advance)
         windows = _windows(rule, source, start, end, daily=daily)
         detector = Detector(rule, windows, by_property=by_property, exclusions=excluded)
@@ -219,7 +216,11 @@ def _binary(output: Path | None) -> AbstractContextManager[IO[bytes]]:
 @click.option("--sample", "export", type=click.Path(path_type=Path), default=SAMPLE, help="Another export to run on.")
 def demo(into: Path, export: Path) -> None:
     """Run the whole job on the bundled sample tenant, with findings in SQLite and incidents as files."""
-    from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED  # noqa: PLC0415  (only this command needs it)
+    # Imported here since start-up counts, and no other command needs these.
+    from rare_audit.app import DATABASE, OUTBOX, embedded_job  # noqa: PLC0415
+    from rare_audit.reporting.incident import group  # noqa: PLC0415
+    from rare_audit.settings import Settings  # noqa: PLC0415
+    from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED, planted  # noqa: PLC0415
 
     settings = Settings(exports=(export,), home=into)
     for warning in unmatchable(load_exclusions(settings.exclusions)):
@@ -242,6 +243,11 @@ def demo(into: Path, export: Path) -> None:
         f"run {run.id}: {len(changes.new)} findings new, {len(changes.confirmed)} confirmed, {len(changes.changed)} "
         f"changed, {len(changes.withdrawn)} withdrawn; {len(run.delivered)} of {len(incidents)} incidents written"
     )
+    if export == SAMPLE:
+        _say("planted, and not reported, as the rule goes:")
+        for case in planted():
+            if not case.seen:
+                _say(f"  {case.name}: {case.why}")
     _say(f"incidents: {into / OUTBOX}   findings and runs: {into / DATABASE}")
 
 
@@ -262,15 +268,15 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int], None] | None]:
-    """Show a bar of bytes read on a terminal; nothing elsewhere."""
+def _progress(total: int | None) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar of the bytes read, of `total` where that is known, on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415  (rich is slow to load)
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TimeElapsedColumn  # noqa: PLC0415  (the same)
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415  (the same)
 
-    columns = (SpinnerColumn(), "reading", DownloadColumn(), TimeElapsedColumn())
+    columns = ("reading", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task("reading", total=total)
         yield lambda count: bar.advance(task, count)

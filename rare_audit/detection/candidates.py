@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, Generic, TypeVar
 
-import msgspec
-
 from rare_audit.detection import kql
-from rare_audit.detection.event import AuditEvent, Initiator, read_target
+from rare_audit.detection.event import AuditEvent, Initiator, Target
 from rare_audit.detection.finding import Activity, Evidence, TargetResource
 from rare_audit.detection.rows import PropertyRow
 from rare_audit.detection.ticks import format_ticks
@@ -65,15 +63,14 @@ class Gathered:
         """Whether a cap left anything out."""
         return self.evidence.cut or self.app_ids.cut or self.service_principal_ids.cut or self.targets.cut
 
-    def add_parties(self, event: AuditEvent, initiator: Initiator, targets: Iterable[msgspec.Raw]) -> None:
+    def add_parties(self, event: AuditEvent, initiator: Initiator, targets: Iterable[Target]) -> None:
         """Take in who acted in an event, and on what."""
-        ticks, event_id = int(event.time_generated), event.id or ""
+        ticks, event_id = event.ticks, event.id or ""
         if initiator.app_id:
             self.app_ids.add(initiator.app_id, (ticks, event_id, 0))
         if initiator.service_principal_id:
             self.service_principal_ids.add(initiator.service_principal_id, (ticks, event_id, 0))
-        for place, element in enumerate(targets):
-            target = read_target(element)
+        for place, target in enumerate(targets):
             texts = map(kql.to_string, (target.id, target.type, target.display_name, target.user_principal_name))
             self.targets.add(TargetResource(*map(_capped, texts)), (ticks, event_id, place))
 
@@ -111,13 +108,14 @@ class Candidate:
         self.parts: dict[tuple[str, str, str], Part] = {}
 
     def add(
-        self, event: AuditEvent, rows: list[tuple[int, PropertyRow]], initiator: Initiator, targets: list[msgspec.Raw]
+        self, event: AuditEvent, rows: list[tuple[int, PropertyRow]], initiator: Initiator, targets: list[Target]
     ) -> None:
         """Take in an event's counted rows, each with its place in the event; the caller counts it in `events`."""
         touched: dict[tuple[str, str, str], Part] = {}
+        ticks = event.ticks
         for place, row in rows:
             name = (event.type or "AuditLogs", event.category or "", row.name)
-            when = (int(event.time_generated), event.id or "", place)
+            when = (ticks, event.id or "", place)
             activity = Activity(row.name, row.new_value, event.id or "", event.correlation_id or "")
             part = touched[name] = self.parts.setdefault(name, Part(when, activity))
             part.add(when, activity)
@@ -128,7 +126,7 @@ class Candidate:
 
 def _evidence(event: AuditEvent, row: PropertyRow) -> Evidence:
     return Evidence(
-        time_generated=format_ticks(event.time_generated),
+        time_generated=format_ticks(event.ticks),
         id=event.id or "",
         property_name=_capped(row.name),
         old_value=_capped(kql.to_string(row.source.old_value)),

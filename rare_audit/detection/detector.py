@@ -3,20 +3,36 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from rare_audit.detection import kql
 from rare_audit.detection.candidates import Candidate
-from rare_audit.detection.event import NO_TARGET, AuditEvent, Initiator, Target, initiator_of, read_target, targets_of
+from rare_audit.detection.event import (
+    HOUR,
+    NO_TARGET,
+    AuditEvent,
+    Initiator,
+    Target,
+    head_of,
+    initiator_of,
+    may_count,
+    targets_of,
+)
 from rare_audit.detection.rows import Drop, dropped_event, last_drop, property_rows
 from rare_audit.detection.rule import ROW_COLUMNS, Exclusion, Ignored, Rule
+from rare_audit.detection.ticks import TICKS_PER_DAY
 from rare_audit.detection.windows import Windows
 
-PROPERTY: Final = ROW_COLUMNS.index("PropertyName")
+QUICK: Final = frozenset(map(ROW_COLUMNS.index, ROW_COLUMNS[:4]))
+"""The columns that two events share which look alike up to their first target's properties."""
+MOST_REMEMBERED: Final = 1 << 15
+TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 
 Combination = tuple[str, str, str, str, str]
 """OperationName, InitiatedByApp, InitiatedByIpAddress, TargetUserPrincipalName, TargetResourceName of an event."""
 Key = tuple[str, ...]
+Glance = tuple[str, bytes, bytes | None]
+"""OperationName, InitiatedBy and the head of TargetResources, the last two as raw JSON."""
 
 
 class Detector:
@@ -44,13 +60,17 @@ class Detector:
         self._ignored = Ignored(rule.parameters)
         columns = [ROW_COLUMNS.index(column) for column in rule.key(by_property=by_property)]
         self._pick = itemgetter(*columns)
-        self._key_has_property = PROPERTY in columns
+        self._key_is_quick = QUICK.issuperset(columns)
+        self._slots: dict[str, int] = {}
+        self._glances: dict[Glance, Key] = {}
 
     def feed(self, events: Iterable[AuditEvent]) -> None:
         """Take events in."""
-        slot_of, lookback_days = self.windows.slot, self.windows.lookback_days
+        slots, lookback_days = self._slots, self.windows.lookback_days
         for event in events:
-            slot = slot_of(event.time_generated)
+            slot = slots.get(event.time_generated[HOUR])
+            if slot is None:
+                slot = self._slot(event)
             if slot < 0:
                 self.outside += 1
             elif slot < lookback_days:
@@ -58,25 +78,49 @@ class Detector:
             else:
                 self._examine(event, slot)
 
+    def _slot(self, event: AuditEvent) -> int:
+        """Return an event's slot, and remember that of its hour where a whole hour has one."""
+        hour = event.ticks // TICKS_PER_HOUR * TICKS_PER_HOUR
+        slot = self.windows.slot(hour)
+        if slot != self.windows.slot(hour + TICKS_PER_HOUR - 1):
+            return self.windows.slot(event.ticks)
+        if len(self._slots) >= MOST_REMEMBERED:
+            self._slots.clear()
+        self._slots[event.time_generated[HOUR]] = slot
+        return slot
+
     def _learn(self, event: AuditEvent, slot: int) -> None:
         """Baseline: look only as far into the event as is needed to know that its key is marked for that day."""
         self.baseline_events += 1
-        initiator = initiator_of(bytes(event.initiated_by))
+        initiated_by = bytes(event.initiated_by)
+        initiator = initiator_of(initiated_by)
         if initiator is None:
             return
         self.baseline_app_initiated += 1
-        if dropped_event(initiator.app, event.operation_name or "", self._ignored):
+        operation = event.operation_name or ""
+        if dropped_event(initiator.app, operation, self._ignored):
             return
-        elements = targets_of(event.target_resources)
-        target = read_target(elements[0]) if elements else NO_TARGET
-        combination = _combination(event, initiator, target)
-        if not self._key_has_property and self.seen.get(self.key(combination, ""), 0) >> slot & 1:
+        target_resources = bytes(event.target_resources)
+        glance = (operation, initiated_by, head_of(target_resources))
+        key = self._glances.get(glance)
+        if (key is not None and self.seen[key] >> slot & 1) or not may_count(target_resources):
             return
+        target = _first(targets_of(target_resources))
+        combination = _combination(operation, initiator, target)
         for row in property_rows(target, self._ignored):
             if row.dropped is None:
-                self._mark(self.key(combination, row.name), slot)
-                if not self._key_has_property:
+                key = self.key(combination, row.name)
+                self._mark(key, slot)
+                if self._key_is_quick:
+                    self._recall(glance, key)
                     return
+
+    def _recall(self, glance: Glance, key: Key) -> None:
+        """Remember which key events have that look alike up to their properties."""
+        if glance[2] is not None:
+            if len(self._glances) >= MOST_REMEMBERED:
+                self._glances.clear()
+            self._glances[glance] = key
 
     def _examine(self, event: AuditEvent, slot: int) -> None:
         """Current: mark the event's keys, and keep what counts in it unless all its keys are known already."""
@@ -85,33 +129,33 @@ class Detector:
         if initiator is None:
             return
         self.current_app_initiated += 1
-        drop = dropped_event(initiator.app, event.operation_name or "", self._ignored)
+        operation = event.operation_name or ""
+        drop = dropped_event(initiator.app, operation, self._ignored)
         if drop is not None:
             self.dropped[drop] += 1
             return
-        elements = targets_of(event.target_resources)
-        target = read_target(elements[0]) if elements else NO_TARGET
-        rows = list(property_rows(target, self._ignored))
+        targets = targets_of(bytes(event.target_resources))
+        rows = list(property_rows(_first(targets), self._ignored))
         self.dropped_rows.update(row.dropped for row in rows if row.dropped is not None)
         counted = [(place, row) for place, row in enumerate(rows) if row.dropped is None]
         if not counted:
             self.dropped[last_drop(rows)] += 1
             return
-        combination = _combination(event, initiator, target)
+        combination = _combination(operation, initiator, _first(targets))
         names = frozenset(row.name for _, row in counted)
         if not self._remember(event, slot, combination, names):
             candidate = self.candidates.setdefault((slot, combination), Candidate())
             exclusion = self._exclusion(event, combination)
             candidate.events[exclusion, names] += 1
             if not exclusion:
-                candidate.add(event, counted, initiator, elements)
+                candidate.add(event, counted, initiator, targets)
 
     def _remember(self, event: AuditEvent, slot: int, combination: Combination, names: frozenset[str]) -> bool:
         """Mark an event's keys; return whether it is known already, so that nothing need be kept of it."""
         keys = self.keys(combination, names)
         for key in keys:
             self._mark(key, slot)
-        if self.windows.starts(event.time_generated, slot):
+        if self.windows.starts(event.ticks, slot):
             for key in keys:
                 self._first_tick[key] = self._first_tick.get(key, 0) | 1 << slot
             self.on_first_tick += 1
@@ -147,11 +191,19 @@ class Detector:
         return bool(lookback or self._first_tick.get(key, 0) >> slot & 1)
 
 
-def _combination(event: AuditEvent, initiator: Initiator, target: Target) -> Combination:
+def _first(targets: list[Target]) -> Target:
+    return targets[0] if targets else NO_TARGET
+
+
+def _combination(operation: str, initiator: Initiator, target: Target) -> Combination:
     return (
-        event.operation_name or "",
+        operation,
         initiator.app,
         initiator.ip_address,
-        kql.lower(kql.to_string(target.user_principal_name)),
-        kql.lower(kql.to_string(target.display_name)),
+        _lowered(target.user_principal_name),
+        _lowered(target.display_name),
     )
+
+
+def _lowered(value: Any) -> str:
+    return kql.lowered(value if isinstance(value, str) else kql.to_string(value))

@@ -6,6 +6,7 @@ in-cs-operator); where that is silent, an independent KQL engine run on the rule
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 _WHITESPACE: Final = " \t\n\r"
 _ASCII_LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _decode_any: Final = msgspec.json.Decoder().decode
+_decode_array: Final = msgspec.json.Decoder(list[Any]).decode
 _decode_elements: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, UnicodeEncodeError, RecursionError)
@@ -58,17 +60,21 @@ def first_element(value: Any) -> str:
     if not isinstance(value, str) or not value.lstrip(_WHITESPACE).startswith("["):
         return ""
     try:
-        elements = _decode_elements(value)
+        elements = _decode_array(value)
+        return to_string(elements[0]) if elements else ""
+    except NOT_JSON:
+        return _first_of_odd_array(value)
+
+
+def _first_of_odd_array(text: str) -> str:
+    """Read an array that holds what msgspec can't: a number past a double's range, whose text Kusto keeps."""
+    try:
+        elements = _decode_elements(text)
+        raw = bytes(elements[0]) if elements else b""
     except NOT_JSON:
         return ""
-    return _raw_to_string(bytes(elements[0])) if elements else ""
-
-
-def _raw_to_string(raw: bytes) -> str:
-    try:
-        return to_string(_decode_any(raw))
-    except NOT_JSON:  # a number past a double's range: Kusto keeps its text
-        return raw.decode()
+    value = parse_json(raw)
+    return value if isinstance(value, str) else to_string(value)
 
 
 def lower(text: str) -> str:
@@ -78,6 +84,13 @@ def lower(text: str) -> str:
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
+@lru_cache(maxsize=1 << 14)
+def lowered(text: str) -> str:
+    """`tolower` of a text that recurs, remembered."""
+    return lower(text)
+
+
+@lru_cache(maxsize=1 << 14)
 def fold(text: str) -> str:
     """Return `text` as `=~`, `!~` and `in~` compare it: they ignore the case of ASCII letters only."""
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
@@ -96,13 +109,13 @@ def string_literal(text: str, quote: str = '"') -> str:
 
     Control, format and separator characters are written as escapes, so that the query shows all it holds.
     """
-    return quote + "".join(map(_escaped, text)) + quote
+    return quote + "".join(_escaped(letter, quote) for letter in text) + quote
 
 
-def _escaped(letter: str) -> str:
-    if letter in "\"'\\":
-        return "\\" + letter
-    if letter == " " or letter.isprintable():
+def _escaped(letter: str, quote: str) -> str:
+    if letter in (quote, "\\"):
+        return f"\\{letter}"
+    if letter.isprintable():
         return letter
     return "".join(f"\\u{unit:04x}" for unit in _utf16_units(letter))
 

@@ -57,14 +57,14 @@ class IgnoredPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
     """Every constant of the query."""
 
-    lookback: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]?d$")]
+    lookback: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]?d\Z")]
     key: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
     by_property_key: tuple[Text, ...]
     property_ignore_list: tuple[str, ...]
     app_ignore_list: tuple[str, ...]
     operation_ignore_list: tuple[str, ...]
     ignored_pairs: tuple[IgnoredPair, ...]
-    host_properties: tuple[Text, ...]
+    host_properties: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
 
     def __post_init__(self) -> None:
         for column in (*self.key, *self.by_property_key):
@@ -98,14 +98,14 @@ class EntityMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
     """A hunting rule in the shape of a Sentinel hunting-query YAML, with the query's parameters beside it."""
 
-    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
     name: Text
     description: Text
     description_detailed: str = msgspec.field(default="", name="description_detailed")
     required_data_connectors: tuple[DataConnector, ...] = ()
     tactics: tuple[str, ...] = ()
-    relevant_techniques: tuple[Annotated[str, msgspec.Meta(pattern=r"^T\d{4}(\.\d{3})?$")], ...] = ()
-    severity: Annotated[str, msgspec.Meta(pattern="^(High|Medium|Low|Informational)$")] = "Medium"
+    relevant_techniques: tuple[Annotated[str, msgspec.Meta(pattern=r"^T\d{4}(\.\d{3})?\Z")], ...] = ()
+    severity: Annotated[str, msgspec.Meta(pattern=r"^(High|Medium|Low|Informational)\Z")] = "Medium"
     entity_mappings: tuple[EntityMapping, ...] = ()
     parameters: Parameters
     query: Text

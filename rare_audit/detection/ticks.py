@@ -11,7 +11,7 @@ TICKS_PER_DAY: Final = 86_400 * TICKS_PER_SECOND
 END_OF_TIME: Final = date.max.toordinal() * TICKS_PER_DAY
 """The first tick after 9999-12-31, the last day a Kusto datetime can hold."""
 
-_SECONDS: Final = {f"{second:02d}": second * TICKS_PER_SECOND for second in range(60)}
+_SECONDS: Final = {f"{second:02d}.": second * TICKS_PER_SECOND for second in range(60)}
 _INSTANT: Final = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)(?:[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d+))?)?"
     r" ?(?P<zone>Z|[+-]\d\d:?\d\d)?)?",
@@ -19,32 +19,27 @@ _INSTANT: Final = re.compile(
 )
 
 
-class Ticks(int):
-    """An instant in 100 ns ticks; a type of its own so that msgspec decodes it by :func:`parse_ticks`."""
-
-    __slots__ = ()
-
-
-def parse_ticks(text: str) -> Ticks:
+def parse_ticks(text: str) -> int:
     """Return the instant that ISO 8601 text names; text without a zone is UTC.
 
     Accepts what exports carry: `T` or a blank between date and time, any number of decimals (those past the seventh
     are cut, as ticks end there), `Z`, an offset or nothing. A bare date is its midnight.
     Raises ValueError for anything else and for instants outside the years 1 to 9999.
     """
-    if 20 < len(text) <= 28 and text[-1] == "Z" and text[19] == "." and text[16] == ":":
-        second, fraction = _SECONDS.get(text[17:19]), text[20:-1]
-        if second is not None and fraction.isdecimal() and fraction.isascii():
-            return Ticks(_minute(text[:16]) + second + int(fraction.ljust(7, "0")))
+    seconds = _SECONDS.get(text[17:20])
+    if seconds is not None and text[27:] == "Z":  # as Log Analytics writes it: seven decimals
+        fraction = text[20:27]
+        if fraction.isdecimal() and fraction.isascii():
+            return _minute(text[:17]) + seconds + int(fraction)
     return _parse_any(text)
 
 
 @lru_cache(maxsize=1 << 16)
 def _minute(text: str) -> int:
-    return _parse_any(text)
+    return _parse_any(f"{text}00")
 
 
-def _parse_any(text: str) -> Ticks:
+def _parse_any(text: str) -> int:
     found = _INSTANT.fullmatch(text)
     if found is None:
         raise ValueError(f"not an ISO 8601 instant: {text[:40]!r}")
@@ -60,7 +55,7 @@ def _parse_any(text: str) -> Ticks:
     )
     if not 0 <= ticks < END_OF_TIME:
         raise ValueError(f"outside the years 1 to 9999: {text[:40]!r}")
-    return Ticks(ticks)
+    return ticks
 
 
 def _offset(zone: str) -> int:

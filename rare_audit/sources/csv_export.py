@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from rare_audit.detection.event import NULL, AuditEvent
-from rare_audit.detection.ticks import Ticks
 from rare_audit.errors import InputError
 from rare_audit.sources.shapes import instant
 from rare_audit.sources.tally import Tally, UnreadableError
@@ -55,7 +54,7 @@ def _numbered_rows(text: io.TextIOWrapper, name: str) -> Iterator[tuple[str, lis
         except csv.Error as error:
             yield place, error
             continue
-        if row:
+        if len(row) > 1 or "".join(row).strip():
             yield place, row
 
 
@@ -105,7 +104,7 @@ def _dynamic(cells: dict[str, str], column: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(cell)) if cell else NULL
 
 
-def _instant(cell: str) -> Ticks:
+def _instant(cell: str) -> str:
     """Return a time as the query API prints it, or as the portal's CSV does: `8/2/2021, 1:29:25.983 PM`."""
     found = _PORTAL_TIME.fullmatch(cell)
     if found is None:

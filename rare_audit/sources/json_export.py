@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from typing import Final, TypeAlias
 
 import msgspec
 
 from rare_audit.detection import kql
-from rare_audit.detection.event import AuditEvent, decode_event
+from rare_audit.detection.event import AuditEvent, decode_event, decode_events
 from rare_audit.errors import InputError
 from rare_audit.reporting.text import one_line
 from rare_audit.sources.json_stream import JsonStream
@@ -17,29 +17,54 @@ from rare_audit.sources.shapes import Shape
 from rare_audit.sources.tally import UNREADABLE, Tally, UnreadableError
 
 LONGEST_LINE: Final = 64 << 20
+CHUNK: Final = 1 << 17
 LONGEST_ERROR: Final = 200
 
 Text: TypeAlias = bytes | Exception
 """A record's JSON, or why it can't be had."""
 
 
-def row_lines(file: BufferedReader, name: str, tally: Tally) -> Iterator[AuditEvent]:
-    """Yield the events of Log Analytics rows, one a line.
+def row_lines(file: BufferedReader, name: str, tally: Tally) -> Iterator[Sequence[AuditEvent]]:
+    """Yield the events of Log Analytics rows, one a line, some at a time.
 
-    Large exports come this way, and here a line costs its decoding and next to nothing else: events are counted by
-    the numbers of their lines, and only a line that does not decode is asked what else it may be.
+    Large exports come this way, and here a line costs its decoding and next to nothing else: lines are decoded a chunk
+    at a time, and only a chunk that does not decode is gone through line by line.
     """
-    number = others = 0
-    for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
-        try:
-            event = decode_event(line)
-        except kql.NOT_JSON as error:
-            others += 1
-            if not line.isspace():
-                tally.reject(_trouble(file, line) or error, f"{name}:{number}")
-            continue
-        yield event
-    tally.events += number - others
+    number = 0
+    for chunk in _chunks(file):
+        lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+        events = _rows(chunk, lines)
+        if events is None:
+            events = list(_row_by_row(file, chunk, name, number, tally))
+        else:
+            tally.events += lines
+        yield events
+        number += lines
+
+
+def _rows(chunk: bytes, lines: int) -> list[AuditEvent] | None:
+    """Decode a chunk whole, or return None where that can't be done or a line does not hold just one row."""
+    try:
+        events = decode_events(chunk)
+    except kql.NOT_JSON:
+        return None
+    return events if len(events) == lines else None
+
+
+def _chunks(file: BufferedReader) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        yield chunk if chunk.endswith(b"\n") else chunk + file.readline(LONGEST_LINE)
+
+
+def _row_by_row(file: BufferedReader, chunk: bytes, name: str, number: int, tally: Tally) -> Iterator[AuditEvent]:
+    for at, line in enumerate(BytesIO(chunk), number + 1):
+        trouble = _trouble(file, line)
+        if trouble is not None:
+            tally.reject(trouble, f"{name}:{at}")
+        elif not line.isspace():
+            event = tally.take(decode_event, line, f"{name}:{at}")
+            if event is not None:
+                yield event
 
 
 def records(file: BufferedReader, name: str, layout: Layout, tally: Tally) -> Iterator[AuditEvent]:
@@ -181,6 +206,8 @@ def _row(columns: list[bytes], text: Text) -> Text:
         return text
     try:
         cells = _decode_cells(text)
+    except msgspec.ValidationError:
+        return UnreadableError("not an array")
     except kql.NOT_JSON as error:
         return error
     if len(cells) != len(columns):

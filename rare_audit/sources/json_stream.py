@@ -94,7 +94,7 @@ class JsonStream:
             return
         while True:
             if self.peek() != '"':
-                self._expect('"')
+                raise self._unexpected()
             name = self.value()
             self._expect(":")
             yield str(json.loads(name.decode(errors="replace")))
@@ -104,9 +104,8 @@ class JsonStream:
             self._expect(",")
 
     def _expect(self, letter: str) -> None:
-        found = self.peek()
-        if found != letter:
-            raise self._malformed(self._at) if found else self._ends_early()
+        if self.peek() != letter:
+            raise self._unexpected()
         self._at += 1
 
     def _take(self, end: int) -> bytes:
@@ -148,6 +147,9 @@ class JsonStream:
             depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
             if depth == 0:
                 return
+
+    def _unexpected(self) -> InputError:
+        return self._malformed(self._at) if self.peek() else self._ends_early()
 
     def _ends_early(self) -> EndsEarlyError:
         return EndsEarlyError(f"{self._name} ends early: its JSON is not finished")

@@ -14,7 +14,7 @@ from rare_audit.errors import InputError
 from rare_audit.sources.json_stream import EndsEarlyError, JsonStream
 from rare_audit.sources.shapes import ROW, Shape, shape_of
 
-HEAD: Final = 64 << 10
+HEAD: Final = 256 << 10
 """Recognition looks at so many bytes."""
 
 _BLANK: Final = b" \t\r\n"
@@ -84,7 +84,8 @@ def _of_object(head: bytes) -> Layout | None:
     except EndsEarlyError:
         whole = False
     except InputError:
-        return None
+        shape = shape_of(members)
+        return _of_later_lines(head) or (Layout(Container.DOCUMENTS, shape) if shape else None)
     if "tables" in members:
         return Layout(Container.ANSWER)
     shape = shape_of(members)

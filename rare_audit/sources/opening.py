@@ -18,7 +18,7 @@ from rare_audit.errors import InputError
 from rare_audit.reporting.text import visible
 
 STDIN: Final = "-"
-BUFFER: Final = 1 << 20
+BUFFER: Final = 1 << 16
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -84,7 +84,10 @@ class Input:
             self._kept.seek(0)
             return cast("_Bytes", self._kept)
         if self._path != STDIN:
-            return stack.enter_context(Path(self._path).open("rb", buffering=0))
+            try:
+                return stack.enter_context(Path(self._path).open("rb", buffering=0))
+            except ValueError as error:  # a name that no file can have
+                raise _unusable(self.name, error) from error
         if self._consumed:
             raise InputError("standard input can be read only once")
         self._consumed = True
@@ -94,9 +97,15 @@ class Input:
 class _Filled(io.RawIOBase):
     """Fills each buffer whole, even from a pipe, so that a file is recognised by as much of it as there is."""
 
+    closed = False  # a BufferedReader asks twice a line, and io's own answer is slow enough to show
+
     def __init__(self, source: _Bytes, progress: Callable[[int], None]) -> None:
         self._source = source
         self._progress = progress
+
+    def close(self) -> None:
+        super().close()
+        self.closed = True
 
     def readable(self) -> bool:
         return True

@@ -13,19 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from rare_audit.detection import kql
-from rare_audit.detection.event import NULL, AuditEvent, decode_event
-from rare_audit.detection.ticks import Ticks, parse_ticks
+from rare_audit.detection.event import NULL, AuditEvent, decode_event, utc_text
 from rare_audit.sources.tally import UnreadableError
 
 AUDIT_LOGS: Final = "AuditLogs"
 
 
-def instant(value: Any) -> Ticks:
-    """Return the instant that a time column's text names; UnreadableError where it names none."""
+def instant(value: Any) -> str:
+    """Return the instant that a time column's text names, as an event holds it; UnreadableError where it names none."""
     if not isinstance(value, str):
         raise UnreadableError("no readable time")
     try:
-        return parse_ticks(value)
+        return utc_text(value)
     except ValueError as error:
         raise UnreadableError("no readable time") from error
 
