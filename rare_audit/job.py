@@ -175,16 +175,18 @@ class Job:
         delivered, failures = [], []
         for delivery in self.deliveries.pending(self.rule.id):
             incident = self._incident(delivery)
+            if incident is None:
+                self.deliveries.put(msgspec.structs.replace(delivery, wanted=delivery.written))
+                continue
             try:
-                if incident is not None:
-                    self.sink.deliver(incident)
+                memo = self.sink.deliver(incident, delivery.memo)
             except ServiceError as error:
                 failures.append(error)
                 continue
             self.lease.renew(self.rule.id, run.id)
-            digest = delivery.written if incident is None else incident.digest
-            self.deliveries.put(msgspec.structs.replace(delivery, wanted=digest, written=digest))
-            delivered += [] if incident is None else [incident.id]
+            digest = incident.digest
+            self.deliveries.put(msgspec.structs.replace(delivery, wanted=digest, written=digest, memo=memo))
+            delivered.append(incident.id)
         return tuple(delivered), failures
 
     def _incident(self, delivery: Delivery) -> Incident | None:

@@ -43,8 +43,12 @@ class EventSource(Protocol):
 class IncidentSink(Protocol):
     """Where analysts find incidents."""
 
-    def deliver(self, incident: Incident) -> None:
-        """Bring an incident to where it belongs, or make what is there equal to it; done twice, it is there once."""
+    def deliver(self, incident: Incident, memo: str) -> str:
+        """Bring an incident to where it belongs, or what is new in it; done twice, it is there once.
+
+        `memo` is what the last delivery of this incident returned, "" for none or for one that was cut short before
+        it was recorded. Returns this delivery's memo: what was written, in the sink's own words. Raises ServiceError.
+        """
         ...
 
 
@@ -170,13 +174,17 @@ class Lease(Protocol):
 
 
 class Delivery(msgspec.Struct, frozen=True, rename="camel"):
-    """An incident on its way: `wanted` is the digest to be delivered, `written` the one last delivered."""
+    """An incident on its way: `wanted` is the digest to be delivered, `written` the one last delivered.
+
+    `memo` is what the sink returned for that last delivery.
+    """
 
     incident_id: str
     rule_id: str
     day: str
     wanted: str
     written: str = ""
+    memo: str = ""
 
     @property
     def pending(self) -> bool:

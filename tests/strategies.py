@@ -19,40 +19,59 @@ MICROSECOND: Final = 10
 
 Event = dict[str, Any]
 
-_VALUES: Final = [
+_VALUES: Final[list[Any]] = [
     *["x", "y", "é\u2028", 'q"\\', " ", "DirectorySync", "directorysync", "LastDirSyncTime", "", True, False, None, 0],
     *[5, -1, 1.5, 2**40, [], {}, {"a": 1, "b": [1, 2]}, [None], ["n", 1]],
 ]
-_ODD_NEW_VALUES: Final = [
+_ODD_NEW_VALUES: Final[list[Any]] = [
     *[None, "", "[]", [], "[", "[1,", "bare", '["x"] y', ' [ "x" ] ', "[01]", "['x']", "\ufeff[1]", 7, True, {"0": "x"}]
 ]
-_NAMES: Final = ["Role.Name", "KeyDescription", "DeviceOSType", "CloudDeviceOSType.x", "xDeviceOSType", "Größe"]
-_ODD_NAMES: Final = [
+_NAMES: Final[list[Any]] = [
+    "Role.Name",
+    "KeyDescription",
+    "DeviceOSType",
+    "CloudDeviceOSType.x",
+    "xDeviceOSType",
+    "Größe",
+]
+_ODD_NAMES: Final[list[Any]] = [
     *["role.name", "clouddeviceostype", "GRÖßE", "", None, 5, "TargetId.UserType", "lastdirsynctime"],
     *["DeviceObjectVersion", "Action Client Name", "ACTION client name", "Included Updated Properties"],
 ]
-_ODD_PROPERTIES: Final = [None, "text", 5, [], {}, {"newValue": '["x"]'}, {"displayName": "P"}]
-_ODD_MODIFIED: Final = [
+_ODD_PROPERTIES: Final[list[Any]] = [None, "text", 5, [], {}, {"newValue": '["x"]'}, {"displayName": "P"}]
+_ODD_MODIFIED: Final[list[Any]] = [
     *[None, [], {}, "text", '[{"newValue":"[\\"x\\"]"}]', 3, {"displayName": "x"}],
     *[{"newValue": '["x"]', "displayName": "P"}, {"newValue": ["x"]}],
 ]
-_UPNS: Final = ["Ann@X.example", "ann@x.example", "ann@x.example", "bob@x.example"]
-_ODD_UPNS: Final = ["ΑΣ@x", "ασ@X", "ÅÉA", "", None, 5]
-_RESOURCES: Final = ["Ann", "ann", "PC-1", None, True]
-_ODD_TARGETS: Final = [None, [], {}, "text", 5, {"0": {"modifiedProperties": []}}, [None], [[]], ["text"]]
-_APPS: Final = [{"displayName": "Sync"}] * 3 + [
+_UPNS: Final[list[Any]] = ["Ann@X.example", "ann@x.example", "ann@x.example", "bob@x.example"]
+_ODD_UPNS: Final[list[Any]] = ["ΑΣ@x", "ασ@X", "ÅÉA", "", None, 5]
+_RESOURCES: Final[list[Any]] = ["Ann", "ann", "PC-1", None, True]
+_ODD_TARGETS: Final[list[Any]] = [None, [], {}, "text", 5, {"0": {"modifiedProperties": []}}, [None], [[]], ["text"]]
+_APPS: Final[list[Any]] = [{"displayName": "Sync"}] * 3 + [
     {"displayName": "sync"},
     {"displayName": "Backup"},
     {"displayName": "Äpp"},
 ]
-_ODD_APPS: Final = [
+_ODD_APPS: Final[list[Any]] = [
     *[{"displayName": "Sync", "ipAddress": address} for address in (None, "", "10.0.0.1", 7)],
     *[{"displayName": name} for name in (" ", "", None, 5, "äpp", "MICROSOFT azure ad Group-Based Licensing")],
     {"appId": "a"},
 ]
-_ODD_INITIATORS: Final = [None, {}, [], "text", {"app": None}, {"app": "x"}, {"user": {"id": "1"}}, {"app": []}]
-_OPERATIONS: Final = ["Add owner"] * 3 + ["add owner", "Update application – Certificates and secrets management "]
-_ODD_OPERATIONS: Final = ["CHANGE user license", ""]
+_ODD_INITIATORS: Final[list[Any]] = [
+    None,
+    {},
+    [],
+    "text",
+    {"app": None},
+    {"app": "x"},
+    {"user": {"id": "1"}},
+    {"app": []},
+]
+_OPERATIONS: Final[list[Any]] = ["Add owner"] * 3 + [
+    "add owner",
+    "Update application – Certificates and secrets management ",
+]
+_ODD_OPERATIONS: Final[list[Any]] = ["CHANGE user license", ""]
 
 
 def _pick(random: Random, usual: list[Any], odd: list[Any]) -> Any:
@@ -87,11 +106,14 @@ def _property(random: Random) -> Any:
 
 def _target(random: Random) -> Any:
     properties = [_property(random) for _ in range(random.randint(1, 3))]
-    target = {
-        "modifiedProperties": _pick(random, [properties], _ODD_MODIFIED),
-        "userPrincipalName": _pick(random, _UPNS, _ODD_UPNS),
-        "displayName": random.choice(_RESOURCES),
-    }
+    members = [
+        ("userPrincipalName", _pick(random, _UPNS, _ODD_UPNS)),
+        ("displayName", random.choice(_RESOURCES)),
+        ("modifiedProperties", _pick(random, [properties], _ODD_MODIFIED)),
+    ]
+    if random.random() < 0.2:
+        random.shuffle(members)
+    target = dict(members)
     for absent in random.choices(["", "userPrincipalName", "displayName"], weights=[6, 2, 1]):
         target.pop(absent, None)
     return target
@@ -123,7 +145,7 @@ def logs(least: int = 0, most: int = 60) -> st.SearchStrategy[list[Event]]:
 
 
 def line(event: Event, *, as_text: bool) -> bytes:
-    """Return an event as an export's line, its dynamic columns as JSON text, as Log Analytics has them, or as values."""
+    """Return an event as an export's line, its dynamic columns as JSON text or as values."""
     if as_text:
         event = event | {name: json.dumps(event[name]) for name in ("InitiatedBy", "TargetResources")}
     return json.dumps(event).encode()

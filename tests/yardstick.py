@@ -20,7 +20,7 @@ _TABLE = (
     "create table AuditLogs(TimeGenerated TIMESTAMPTZ, Type VARCHAR, OperationName VARCHAR, Category VARCHAR, "
     "Id VARCHAR, CorrelationId VARCHAR, InitiatedBy JSON, TargetResources JSON)"
 )
-_INSERT = "insert into AuditLogs select unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)"
+_INSERT = "insert into AuditLogs select " + ", ".join(["unnest(?)"] * len(COLUMNS))
 Row = dict[str, Any]
 
 

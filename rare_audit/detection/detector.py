@@ -15,6 +15,7 @@ from rare_audit.detection.event import (
     Target,
     head_of,
     initiator_of,
+    json_text,
     may_count,
     targets_of,
 )
@@ -31,8 +32,8 @@ TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 Combination = tuple[str, str, str, str, str]
 """OperationName, InitiatedByApp, InitiatedByIpAddress, TargetUserPrincipalName, TargetResourceName of an event."""
 Key = tuple[str, ...]
-Glance = tuple[str, bytes, bytes | None]
-"""OperationName, InitiatedBy and the head of TargetResources, the last two as raw JSON."""
+Glance = tuple[str, str, str | None]
+"""OperationName, InitiatedBy and the head of TargetResources, the last two as JSON text."""
 
 
 class Detector:
@@ -92,7 +93,7 @@ class Detector:
     def _learn(self, event: AuditEvent, slot: int) -> None:
         """Baseline: look only as far into the event as is needed to know that its key is marked for that day."""
         self.baseline_events += 1
-        initiated_by = bytes(event.initiated_by)
+        initiated_by = json_text(event.initiated_by)
         initiator = initiator_of(initiated_by)
         if initiator is None:
             return
@@ -100,7 +101,7 @@ class Detector:
         operation = event.operation_name or ""
         if dropped_event(initiator.app, operation, self._ignored):
             return
-        target_resources = bytes(event.target_resources)
+        target_resources = json_text(event.target_resources)
         glance = (operation, initiated_by, head_of(target_resources))
         key = self._glances.get(glance)
         if (key is not None and self.seen[key] >> slot & 1) or not may_count(target_resources):
@@ -125,7 +126,7 @@ class Detector:
     def _examine(self, event: AuditEvent, slot: int) -> None:
         """Current: mark the event's keys, and keep what counts in it unless all its keys are known already."""
         self.current_events += 1
-        initiator = initiator_of(bytes(event.initiated_by))
+        initiator = initiator_of(json_text(event.initiated_by))
         if initiator is None:
             return
         self.current_app_initiated += 1
@@ -134,7 +135,7 @@ class Detector:
         if drop is not None:
             self.dropped[drop] += 1
             return
-        targets = targets_of(bytes(event.target_resources))
+        targets = targets_of(json_text(event.target_resources))
         rows = list(property_rows(_first(targets), self._ignored))
         self.dropped_rows.update(row.dropped for row in rows if row.dropped is not None)
         counted = [(place, row) for place, row in enumerate(rows) if row.dropped is None]

@@ -9,15 +9,13 @@ import msgspec
 from rare_audit.detection import kql
 from rare_audit.detection.ticks import format_ticks, parse_ticks
 
-NULL: Final = msgspec.Raw(b"null")
-
 
 class AuditEvent(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """A row of AuditLogs: the columns the rule and its findings use.
 
-    Columns: https://learn.microsoft.com/azure/azure-monitor/reference/tables/auditlogs. The dynamic ones stay raw
-    JSON: either the value itself or, as Log Analytics sends them, a string that holds its JSON text. TimeGenerated is
-    text that `utc_text` has passed: its hour can be read off, and `ticks` gives the instant to whoever needs it all.
+    Columns: https://learn.microsoft.com/azure/azure-monitor/reference/tables/auditlogs. The dynamic ones are JSON text,
+    as Log Analytics sends them, or the value itself. TimeGenerated is text that `utc_text` has passed: its hour can be
+    read off, and `ticks` gives the instant to whoever needs all of it.
     """
 
     time_generated: str
@@ -28,8 +26,8 @@ class AuditEvent(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     result: str | None = None
     resource_group: str | None = None
     type: str | None = None
-    initiated_by: msgspec.Raw = NULL
-    target_resources: msgspec.Raw = NULL
+    initiated_by: Any = None
+    target_resources: Any = None
 
     @property
     def ticks(self) -> int:
@@ -93,14 +91,19 @@ class Initiator(msgspec.Struct, frozen=True, gc=False):
     service_principal_id: str
 
 
+def json_text(column: Any) -> str:
+    """Return a dynamic column as JSON text; most are that already."""
+    return column if isinstance(column, str) else msgspec.json.encode(column).decode()
+
+
 @lru_cache(maxsize=1 << 13)
-def initiator_of(initiated_by: bytes) -> Initiator | None:
-    """Return the app behind `InitiatedBy` (raw JSON), or None where no app with a name started the event.
+def initiator_of(initiated_by: str) -> Initiator | None:
+    """Return the app behind `InitiatedBy` (JSON text), or None where no app with a name started the event.
 
     The rule: `parse_json(tostring(InitiatedBy.app))`, dropped where its `displayName` is empty. Few distinct texts
     recur all day, so they are remembered.
     """
-    app = kql.member(_column(initiated_by), "app")
+    app = kql.member(kql.parse_json(initiated_by), "app")
     if isinstance(app, str):
         app = kql.parse_json(app)
     name = kql.to_string(kql.member(app, "displayName"))
@@ -110,11 +113,6 @@ def initiator_of(initiated_by: bytes) -> Initiator | None:
         kql.to_string(kql.member(app, field)) for field in ("ipAddress", "appId", "servicePrincipalId")
     )
     return Initiator(name, ip_address, app_id, principal)
-
-
-def _column(raw: bytes) -> Any:
-    value = kql.parse_json(raw)
-    return kql.parse_json(value) if isinstance(value, str) else value
 
 
 class Property(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -142,19 +140,15 @@ class Target(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 _ROW_OF_NULLS: Final = [Property()]
 NO_TARGET: Final = Target()
-_decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_targets: Final = msgspec.json.Decoder(list[Target]).decode
 
 
-def targets_of(target_resources: bytes) -> list[Target]:
-    """Return the elements of `TargetResources` (raw JSON); none where the column is no array."""
-    text: bytes | str = target_resources
+def targets_of(target_resources: str) -> list[Target]:
+    """Return the elements of `TargetResources` (JSON text); none where the column is no array."""
     try:
-        if target_resources[:1] == b'"':
-            text = _decode_text(target_resources)
-        return _decode_targets(text)
+        return _decode_targets(target_resources)
     except msgspec.ValidationError:
-        return _odd_targets(kql.parse_json(text))
+        return _odd_targets(kql.parse_json(target_resources))
     except kql.NOT_JSON:
         return []
 
@@ -173,28 +167,30 @@ def _odd_target(element: Any) -> Target:
     return Target(id_, kind, name, upn, rows)
 
 
-_has_escapes: Final = re.compile(b"u00").search  # many times as fast here as `in`
+_has_escapes: Final = re.compile("u00").search  # many times as fast here as `in`
 
 
-def head_of(target_resources: bytes) -> bytes | None:
+def head_of(target_resources: str) -> str | None:
     r"""Return the part of `TargetResources` that says who the first target is, or None where that can't be told.
 
-    It ends where the first `modifiedProperties` begins. Two columns with the same head have the same first
-    userPrincipalName: no such member stands behind it, nor one spelled with `\u00` escapes.
+    It ends where the first target's `modifiedProperties` begins: a member, as its quotes are not escaped, and of that
+    very object, as no other was opened. Two columns with the same head have the same first userPrincipalName: no such
+    member stands behind it, nor one spelled with `\u00` escapes.
     """
-    end = target_resources.find(b"modifiedProperties")
-    if end < 0 or target_resources.find(b"userPrincipalName", end) >= 0 or _has_escapes(target_resources):
+    end = target_resources.find('"modifiedProperties":')
+    if end < 0 or target_resources.find("userPrincipalName", end) >= 0 or _has_escapes(target_resources):
         return None
-    return target_resources[:end]
+    head = target_resources[:end]
+    return head if head.count("{") == 1 else None
 
 
-_ARRAY_VALUE: Final = re.compile(rb'newValue[\\"\snrt]*:[\\"\snrt]*\[')
+_has_array_value: Final = re.compile(r'newValue[\\"\snrt]*:[\\"\snrt]*\[').search
 
 
-def may_count(target_resources: bytes) -> bool:
+def may_count(target_resources: str) -> bool:
     r"""Tell, without decoding, whether a property of `TargetResources` may have a new value in an array.
 
     False is certain: no `newValue` is followed by a bracket with nothing but quotes, white space and their escapes in
     between, and nothing is spelled with `\u00` escapes.
     """
-    return _ARRAY_VALUE.search(target_resources) is not None or _has_escapes(target_resources) is not None
+    return bool(_has_array_value(target_resources) or _has_escapes(target_resources))

@@ -4,6 +4,8 @@ Source of each fact: the KQL reference (scalar-data-types/dynamic, parse-json, m
 in-cs-operator); where that is silent, an independent KQL engine run on the rule's text, which the tests hold this to.
 """
 
+import json
+import math
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,18 +17,34 @@ _WHITESPACE: Final = " \t\n\r"
 _ASCII_LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _decode_any: Final = msgspec.json.Decoder().decode
 _decode_array: Final = msgspec.json.Decoder(list[Any]).decode
-_decode_elements: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, UnicodeEncodeError, RecursionError)
 """What msgspec raises for text that is not JSON, or nested too deep to be read."""
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str) -> Any:
     """`parse_json`: the value that JSON text holds, or the text itself where it is not JSON."""
     try:
         return _decode_any(text)
+    except msgspec.ValidationError:
+        return _parse_large_numbers(text)
     except NOT_JSON:
-        return text.decode(errors="replace") if isinstance(text, bytes) else text
+        return text
+
+
+def _parse_large_numbers(text: str) -> Any:
+    """Read JSON with a number past a double's range, which msgspec refuses; such a number is kept as its text."""
+    try:
+        value = json.loads(text, parse_float=_number)
+        msgspec.json.encode(value)  # refuses half a surrogate pair, as reading it with msgspec would have
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def _number(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def to_string(value: Any) -> str:
@@ -61,20 +79,9 @@ def first_element(value: Any) -> str:
         return ""
     try:
         elements = _decode_array(value)
-        return to_string(elements[0]) if elements else ""
     except NOT_JSON:
-        return _first_of_odd_array(value)
-
-
-def _first_of_odd_array(text: str) -> str:
-    """Read an array that holds what msgspec can't: a number past a double's range, whose text Kusto keeps."""
-    try:
-        elements = _decode_elements(text)
-        raw = bytes(elements[0]) if elements else b""
-    except NOT_JSON:
-        return ""
-    value = parse_json(raw)
-    return value if isinstance(value, str) else to_string(value)
+        return first_element(parsed) if isinstance(parsed := parse_json(value), list) else ""
+    return to_string(elements[0]) if elements else ""
 
 
 def lower(text: str) -> str:

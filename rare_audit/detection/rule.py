@@ -113,7 +113,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def __post_init__(self) -> None:
         for tactic in self.tactics:
             if tactic not in TACTICS:
-                raise ValueError(f"{tactic!r} is no tactic that Sentinel knows")
+                raise ValueError(f"tactics: expected those that Sentinel knows, got {tactic!r}")
 
     @property
     def lookback_days(self) -> int:
@@ -134,6 +134,8 @@ class Condition(msgspec.Struct, frozen=True):
 
 _CONDITION: Final = re.compile(r'\s*(\w+)\s*==?\s*"((?:[^"\\]|\\.)*)"\s*', re.ASCII)
 
+_OR: Final = re.compile(r"or\s", re.IGNORECASE)
+
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
     """Read `Field = "value" or Field = "value" …`, as the source document words its exclusions.
@@ -151,9 +153,10 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
         at = found.end()
         if at == len(text):
             return tuple(conditions)
-        if text[at : at + 3].lower() != "or ":
+        joined = _OR.match(text, at)
+        if joined is None:
             raise ValueError(f"expected or, at {text[at:][:40]!r}")
-        at += 3
+        at = joined.end()
 
 
 class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
@@ -165,7 +168,10 @@ class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        parse_conditions(self.condition)
+        try:
+            parse_conditions(self.condition)
+        except ValueError as error:
+            raise ValueError(f"condition of {self.name!r}: {error}") from error
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

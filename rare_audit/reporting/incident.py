@@ -133,9 +133,10 @@ def _opening(rule: Rule, app: App, first: Finding) -> str:
     told = f" ({', '.join(ids)})" if ids else ""
     days, seen = rule.lookback_days, first.history.app
     familiar = f"active on {seen.days} of them, last on {seen.last}" if seen.days else "seen on none of them"
+    name = markdown(one_line(app.name.strip(), _NO_MORE))
     return (
-        f"On {first.day} (UTC) the application **{markdown(one_line(app.name, _NO_MORE))}**{told} did what it had not "
-        f"done in the {days} days before. It was {familiar}."
+        f"On {first.day} (UTC) the application **{name}**{told} did what it had not done in the {days} days before. "
+        f"It was {familiar}."
     )
 
 
@@ -145,6 +146,6 @@ def _sentence(finding: Finding) -> str:
     properties = ", ".join(markdown(one_line(name, 60)) for name in finding.property_names[:5])
     count = "once" if finding.events == 1 else f"{finding.events} times"
     return (
-        f"- **{markdown(one_line(finding.operation_name, _NO_MORE))}**{on}, {count}, "
+        f"- **{markdown(one_line(finding.operation_name.strip(), _NO_MORE))}**{on}, {count}, "
         f"first at {finding.start_time[11:19]}: {properties or 'no named property'}"
     )

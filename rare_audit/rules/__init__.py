@@ -52,13 +52,18 @@ def unmatchable(exclusions: tuple[Exclusion, ...]) -> tuple[str, ...]:
 
 def _convert(path: Path, kind: type[T]) -> T:
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return msgspec.convert(content, kind)
+        # The base loader leaves every value text, tagged ones too, and msgspec makes of it what the field needs.
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 - makes no objects
+        return msgspec.convert(content, kind, strict=False)
     except OSError as error:
         raise RuleError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RuleError(f"{path}: is not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        raise RuleError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RuleError(f"{path}: is not YAML: {_one_line(error)}") from error
     except msgspec.ValidationError as error:
-        raise RuleError(f"{path}: {error}") from error
+        raise RuleError(f"{path}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -19,7 +19,7 @@ class Outbox:
         """Return where an incident lies; both parts are made by this package, neither is free text."""
         return self._folder / day / f"{incident_id}.json"
 
-    def deliver(self, incident: Incident) -> None:
+    def deliver(self, incident: Incident, memo: str) -> str:  # noqa: ARG002 - a file tells all there is to know
         """Write an incident whole or not at all; one that is there and equal is left untouched.
 
         Raises ServiceError where the folder can't be written.
@@ -28,10 +28,11 @@ class Outbox:
         content = json_safe(msgspec.json.format(msgspec.json.encode(incident).decode())).encode() + b"\n"
         try:
             if path.exists() and path.read_bytes() == content:
-                return
+                return ""
             path.parent.mkdir(parents=True, exist_ok=True)
             half = path.with_suffix(".tmp")
             half.write_bytes(content)
             half.replace(path)
         except OSError as error:
             raise ServiceError(f"can't write {path}: {error.strerror}") from error
+        return ""

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-import msgspec
-
-from rare_audit.detection.event import NULL, AuditEvent
+from rare_audit.detection.event import AuditEvent
 from rare_audit.errors import InputError
 from rare_audit.sources.shapes import instant
 from rare_audit.sources.tally import Tally, UnreadableError
@@ -86,8 +84,8 @@ def _event(header: list[str], time_column: str, row: list[str]) -> AuditEvent:
         result=_text(cells, "Result"),
         resource_group=_text(cells, "ResourceGroup"),
         type=_text(cells, "Type"),
-        initiated_by=_dynamic(cells, "InitiatedBy"),
-        target_resources=_dynamic(cells, "TargetResources"),
+        initiated_by=_text(cells, "InitiatedBy"),
+        target_resources=_text(cells, "TargetResources"),
     )
 
 
@@ -96,12 +94,6 @@ def _text(cells: dict[str, str], column: str) -> str | None:
     if not cell.isascii():
         cell.encode()  # raises UnicodeEncodeError for bytes that were no UTF-8
     return cell or None
-
-
-def _dynamic(cells: dict[str, str], column: str) -> msgspec.Raw:
-    """Return a dynamic cell as JSON exports hold it, a JSON string; what its text is worth is the engine's to say."""
-    cell = cells.get(column)
-    return msgspec.Raw(msgspec.json.encode(cell)) if cell else NULL
 
 
 def _instant(cell: str) -> str:

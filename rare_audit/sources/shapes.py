@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from rare_audit.detection import kql
-from rare_audit.detection.event import NULL, AuditEvent, decode_event, utc_text
+from rare_audit.detection.event import AuditEvent, decode_event, utc_text
 from rare_audit.sources.tally import UnreadableError
 
 AUDIT_LOGS: Final = "AuditLogs"
@@ -40,8 +40,8 @@ class _Properties(msgspec.Struct, rename="camel"):
     correlation_id: str | None = None
     id: str | None = None
     result: str | None = None
-    initiated_by: msgspec.Raw = NULL
-    target_resources: msgspec.Raw = NULL
+    initiated_by: Any = None
+    target_resources: Any = None
 
 
 class _DirectoryAudit(_Properties, rename="camel"):
@@ -53,7 +53,7 @@ class _DiagnosticRecord(msgspec.Struct, rename="camel"):
     category: str | None = None
     operation_name: str | None = None
     correlation_id: str | None = None
-    properties: msgspec.Raw = NULL
+    properties: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_activity: Final = msgspec.json.Decoder(_Activity).decode

@@ -188,14 +188,13 @@ def plain(event: AuditEvent) -> Plain:
         event.correlation_id,
         event.result,
         event.type,
-        _dynamic(bytes(event.initiated_by)),
-        _dynamic(bytes(event.target_resources)),
+        _dynamic(event.initiated_by),
+        _dynamic(event.target_resources),
     )
 
 
-def _dynamic(raw: bytes) -> Any:
-    value = json.loads(raw)
-    return json.loads(value) if isinstance(value, str) else value
+def _dynamic(column: Any) -> Any:
+    return json.loads(column) if isinstance(column, str) else column
 
 
 def expected(events: list[Json] = EVENTS) -> list[Plain]:
