@@ -14,12 +14,11 @@ from rare_audit.detection.event import (
     Initiator,
     Target,
     head_of,
-    initiator_of,
     json_text,
     may_count,
     targets_of,
 )
-from rare_audit.detection.rows import Drop, dropped_event, last_drop, property_rows
+from rare_audit.detection.rows import Drop, last_drop, property_rows, screened
 from rare_audit.detection.rule import ROW_COLUMNS, Exclusion, Ignored, Rule
 from rare_audit.detection.ticks import TICKS_PER_DAY
 from rare_audit.detection.windows import Windows
@@ -93,13 +92,12 @@ class Detector:
     def _learn(self, event: AuditEvent, slot: int) -> None:
         """Baseline: look only as far into the event as is needed to know that its key is marked for that day."""
         self.baseline_events += 1
-        initiated_by = json_text(event.initiated_by)
-        initiator = initiator_of(initiated_by)
+        initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
+        initiator, drop = screened(initiated_by, operation, self._ignored)
         if initiator is None:
             return
         self.baseline_app_initiated += 1
-        operation = event.operation_name or ""
-        if dropped_event(initiator.app, operation, self._ignored):
+        if drop is not None:
             return
         target_resources = json_text(event.target_resources)
         glance = (operation, initiated_by, head_of(target_resources))
@@ -126,12 +124,11 @@ class Detector:
     def _examine(self, event: AuditEvent, slot: int) -> None:
         """Current: mark the event's keys, and keep what counts in it unless all its keys are known already."""
         self.current_events += 1
-        initiator = initiator_of(json_text(event.initiated_by))
+        operation = event.operation_name or ""
+        initiator, drop = screened(json_text(event.initiated_by), operation, self._ignored)
         if initiator is None:
             return
         self.current_app_initiated += 1
-        operation = event.operation_name or ""
-        drop = dropped_event(initiator.app, operation, self._ignored)
         if drop is not None:
             self.dropped[drop] += 1
             return

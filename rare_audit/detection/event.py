@@ -96,12 +96,10 @@ def json_text(column: Any) -> str:
     return column if isinstance(column, str) else msgspec.json.encode(column).decode()
 
 
-@lru_cache(maxsize=1 << 13)
 def initiator_of(initiated_by: str) -> Initiator | None:
     """Return the app behind `InitiatedBy` (JSON text), or None where no app with a name started the event.
 
-    The rule: `parse_json(tostring(InitiatedBy.app))`, dropped where its `displayName` is empty. Few distinct texts
-    recur all day, so they are remembered.
+    The rule: `parse_json(tostring(InitiatedBy.app))`, dropped where its `displayName` is empty.
     """
     app = kql.member(kql.parse_json(initiated_by), "app")
     if isinstance(app, str):

@@ -7,7 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from rare_audit.detection import kql
-from rare_audit.detection.event import Property, Target
+from rare_audit.detection.event import Initiator, Property, Target, initiator_of
 from rare_audit.detection.rule import Ignored
 
 
@@ -60,16 +60,19 @@ def _dropped(name: str, value: str, ignored: Ignored) -> Drop | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def dropped_event(app: str, operation: str, ignored: Ignored) -> Drop | None:
-    """Return the condition that drops an event whatever its properties are.
+def screened(initiated_by: str, operation: str, ignored: Ignored) -> tuple[Initiator | None, Drop | None]:
+    """Return the app that started an event, if any, and the condition that drops it whatever its properties are.
 
     The rule: `InitiatedByApp !in~ (appIgnoreList) and OperationName !~ "Change user license"`. Few pairs recur all day.
     """
-    if kql.fold(app) in ignored.apps:
-        return Drop.IGNORED_APP
+    initiator = initiator_of(initiated_by)
+    if initiator is None:
+        return None, None
+    if kql.fold(initiator.app) in ignored.apps:
+        return initiator, Drop.IGNORED_APP
     if kql.fold(operation) in ignored.operations:
-        return Drop.IGNORED_OPERATION
-    return None
+        return initiator, Drop.IGNORED_OPERATION
+    return initiator, None
 
 
 def last_drop(rows: list[PropertyRow]) -> Drop:
