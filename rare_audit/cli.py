@@ -1,9 +1,11 @@
 """The terminal's face. Results go to standard output, all else to standard error."""
 
 import gzip
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -25,7 +27,7 @@ from rare_audit.sources.export import ExportFiles
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SAMPLE: Final = Path(__file__).parents[1] / "samples" / "northwind.ndjson.gz"
+SAMPLE: Final = Path(__file__).parents[1] / "samples" / "tidewater.ndjson.gz"
 _PAGE: Final = 160
 """Columns of a table that is not shown on a terminal."""
 _ALMOST_A_DAY: Final = TICKS_PER_DAY - TICKS_PER_DAY // 24
@@ -37,16 +39,27 @@ class _OneLine(click.Group):
     def invoke(self, context: click.Context) -> Any:
         """Run a command."""
         try:
-            return super().invoke(context)
+            result = super().invoke(context)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # a reader that has seen enough: click ends without a word
+        except OSError as error:  # files are InputErrors where they are opened
+            click.echo(f"rare-audit: standard output can't be written: {error.strerror}", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, which Python writes at its end
+            context.exit(1)
         except RareAuditError as error:
             click.echo(f"rare-audit: {visible(str(error))}", err=True)
             context.exit(1 if isinstance(error, ServiceError) else 2)
+        else:
+            return result
 
 
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rare-audit", version="0.1.0", message="rare-audit %(version)s")
 def main() -> None:
     """Find what an app did in Microsoft Entra that it did not do in the two weeks before."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # results are the same whatever the machine's own encoding
 
 
 def _instant(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
@@ -104,6 +117,7 @@ def hunt(  # noqa: PLR0913, PLR0917  (click hands over an argument for each opti
     excluded = load_exclusions(DEFAULT_EXCLUSIONS) if exclusions else ()
     for warning in unmatchable(excluded):
         _say(warning)
+    _try(output)
     with _progress(ExportFiles(files).size) as advance:
         source = ExportFiles(files, strict=strict, progress=advance)
         windows = _windows(rule, source, start, end, daily=daily)
@@ -193,20 +207,19 @@ def sample(events: int, seed: int, output: Path | None) -> None:
     """Write a synthetic tenant's AuditLogs, sixteen days with planted attacks, as a Log Analytics export has them."""
     from rare_audit.sources.sample import sample_lines  # noqa: PLC0415  (only this command and demo need it)
 
+    if output is None:
+        sys.stdout.buffer.writelines(sample_lines(events, seed))
+        return
     try:
-        with _binary(output) as file:
-            file.writelines(sample_lines(events, seed))
+        with output.open("wb") as file:
+            if output.suffix != ".gz":
+                file.writelines(sample_lines(events, seed))
+                return
+            # Neither its time nor its name goes in: the same sample is the same file.
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:
+                compressed.writelines(sample_lines(events, seed))
     except OSError as error:
         raise InputError(f"{output}: can't be written: {error.strerror}") from error
-
-
-def _binary(output: Path | None) -> AbstractContextManager[IO[bytes]]:
-    if output is None:
-        return nullcontext(sys.stdout.buffer)
-    if output.suffix == ".gz":
-        # mtime and name fixed: the same sample is the same file
-        return gzip.GzipFile(output, "wb", mtime=0)  # type: ignore[return-value]  # typeshed: no IO[bytes]
-    return output.open("wb")
 
 
 @main.command()
@@ -253,6 +266,15 @@ def demo(into: Path, export: Path) -> None:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _try(output: Path | None) -> None:
+    """Find out before the work is done, not after, that a file can't be written."""
+    if output is not None:
+        try:
+            output.open("ab").close()
+        except OSError as error:
+            raise InputError(f"{output}: can't be written: {error.strerror}") from error
 
 
 @contextmanager

@@ -117,6 +117,7 @@ class Job:
             by_day[finding.day].append(finding)
         changes, incidents = Changes(), []
         for slot in range(windows.lookback_days, windows.last_slot + 1):
+            self.lease.renew(self.rule.id, run.id)
             day = windows.day(slot)
             changed, raised = self._keep_day(run, day, by_day[day])
             changes = _joined(changes, changed)
@@ -141,7 +142,7 @@ class Job:
         """Keep a day's findings, those withdrawn marked so; return what changed, and the day's incidents."""
         stored = {kept.finding.id: kept for kept in self.findings.of_day(self.rule.id, day)}
         incidents = group(self.rule, found, {id_: kept.incident_id for id_, kept in stored.items()})
-        unfinished = self._unfinished({kept.first_run for kept in stored.values()})
+        unfinished = self._unfinished({run_id for old in stored.values() for run_id in (old.first_run, old.last_run)})
         kept: list[KeptFinding] = []
         changes: dict[str, list[str]] = defaultdict(list)
         for incident in incidents:
@@ -149,16 +150,17 @@ class Job:
                 old = stored.pop(finding.id, None)
                 kind, first_run = _compared(old, finding, unfinished, run.id)
                 changes[kind].append(finding.id)
-                kept.append(KeptFinding(finding, incident.id, held=True, first_run=first_run, last_run=run.id))
+                last_run = old.last_run if old is not None and kind == "confirmed" else run.id
+                kept.append(KeptFinding(finding, incident.id, held=True, first_run=first_run, last_run=last_run))
         for old in stored.values():
-            if old.held:
+            if old.held or old.last_run in unfinished:
                 changes["withdrawn"].append(old.finding.id)
                 kept.append(msgspec.structs.replace(old, held=False, last_run=run.id))
         self.findings.keep(kept)
         return Changes(**{kind: tuple(ids) for kind, ids in changes.items()}), incidents
 
     def _unfinished(self, run_ids: set[str]) -> set[str]:
-        """Return which of these runs did not end well: what they found first is still new."""
+        """Return which of these runs did not end well: what they changed is still to be told, by this one."""
         runs = {run_id: self.runs.get(run_id) for run_id in sorted(run_ids)}
         return {run_id for run_id, run in runs.items() if run is None or run.state != "done"}
 
@@ -214,7 +216,8 @@ def _compared(old: KeptFinding | None, new: Finding, unfinished: set[str], run_i
     """Return what became of a finding, as Changes names it, and the run that found it first."""
     if old is None or old.first_run in unfinished:
         return "new", run_id
-    return ("confirmed" if old.held and old.finding == new else "changed"), old.first_run
+    same = old.held and old.finding == new and old.last_run not in unfinished
+    return ("confirmed" if same else "changed"), old.first_run
 
 
 def _joined(one: Changes, other: Changes) -> Changes:

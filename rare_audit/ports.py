@@ -92,7 +92,10 @@ class Table(Protocol):
 
 
 class KeptFinding(msgspec.Struct, frozen=True, rename="camel"):
-    """A finding as it is kept: `held` turns false when a later run of its day no longer finds it."""
+    """A finding as it is kept: `held` turns false when a later run of its day no longer finds it.
+
+    `first_run` found it, `last_run` is the last that changed it; runs that only confirm it leave no trace here.
+    """
 
     finding: Finding
     incident_id: str

@@ -25,12 +25,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     exports = tuple(Path(text) for text in environment.get("RARE_AUDIT_EXPORTS", "").split(os.pathsep) if text)
     if not exports:
         problems.append(f"RARE_AUDIT_EXPORTS is not set: expected export files, joined by {os.pathsep!r}")
-    problems += [f"RARE_AUDIT_EXPORTS: {path} is not there" for path in exports if not path.exists()]
+    problems += [f"RARE_AUDIT_EXPORTS: {path} is not there" for path in exports if not _is_there(path)]
     home = environment.get("RARE_AUDIT_HOME", "")
     if not home:
         problems.append("RARE_AUDIT_HOME is not set: expected the folder for findings and incidents")
     files = {name: environment.get(name, "") for name in ("RARE_AUDIT_RULE", "RARE_AUDIT_EXCLUSIONS")}
-    problems += [f"{name}: {text} is no file" for name, text in files.items() if text and not Path(text).is_file()]
+    problems += [f"{name}: {text} is no file" for name, text in files.items() if text and not _is_file(Path(text))]
     if problems:
         raise SettingsError("; ".join(problems))
     return Settings(
@@ -39,3 +39,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rule=Path(files["RARE_AUDIT_RULE"] or DEFAULT_RULE),
         exclusions=Path(files["RARE_AUDIT_EXCLUSIONS"] or DEFAULT_EXCLUSIONS),
     )
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that no file can have
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - likewise

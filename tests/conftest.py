@@ -1,6 +1,11 @@
 """Options all tests share."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine under load makes drawing slow, not wrong; and no run may depend on what an earlier one left on disk.
+settings.register_profile("steady", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

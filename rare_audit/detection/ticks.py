@@ -69,6 +69,8 @@ def _offset(zone: str) -> int:
 
 def day_ticks(day: str) -> int:
     """Return the tick at which the UTC day `YYYY-MM-DD` begins; ValueError where there is no such day."""
+    if len(day) != 10 or day[4] != "-" or day[7] != "-":
+        raise ValueError(f"not YYYY-MM-DD: {day[:40]!r}")
     return (date.fromisoformat(day).toordinal() - 1) * TICKS_PER_DAY
 
 

@@ -65,4 +65,4 @@ def _cells(finding: Finding) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import msgspec
-
 from rare_audit.ports import Entity, KeptFinding, Table, Value
 from rare_audit.reporting.incident import app_of
 from rare_audit.stores.bodies import BODY, pack, unpack
@@ -33,17 +31,13 @@ class Findings:
                     yield unpack(entity, KeptFinding)
 
     def keep(self, kept: Iterable[KeptFinding]) -> None:
-        """Write the findings that differ from what is kept under their ids; of two under one id the last counts.
-
-        A finding that differs only in `last_run` is left as it is: to repeat a day writes nothing. So `last_run` is
-        the last run that changed what is kept; which findings a run confirmed stands in the run.
-        """
+        """Write the findings that differ from what is kept under their ids; of two under one id the last counts."""
         days: dict[tuple[str, str], dict[str, KeptFinding]] = defaultdict(dict)
         for one in kept:
             days[one.finding.rule_id, one.finding.day][one.finding.id] = one
         for (rule_id, day), ones in days.items():
             stored = {old.finding.id: old for old in self.of_day(rule_id, day)}
-            self._write([one for id_, one in ones.items() if _differ(stored.get(id_), one)])
+            self._write([one for id_, one in ones.items() if stored.get(id_) != one])
 
     def _write(self, kept: list[KeptFinding]) -> None:
         # The index first: an app's day without findings of it does no harm, a finding that the index lacks is lost to
@@ -59,10 +53,6 @@ class Findings:
                 BODY: pack(one),
             }
             self._table.put(Entity(_day(one.finding.rule_id, one.finding.day), one.finding.id, columns))
-
-
-def _differ(old: KeptFinding | None, new: KeptFinding) -> bool:
-    return old is None or msgspec.structs.replace(old, last_run=new.last_run) != new
 
 
 def _day(rule_id: str, day: str) -> str:

@@ -68,9 +68,12 @@ def passed(
     return detector, conclude(detector, Reading(events=len(events)))
 
 
-def groups(detection: Detection) -> set[tuple[str, ...]]:
-    """Return what identifies each row of the rule's result: its day, and the five columns RareAudits groups by."""
-    return {(finding.day, *(finding.row()[column] for column in GROUP)) for finding in detection.findings}
+def groups(detection: Detection, windows: Windows) -> set[tuple[str, ...]]:
+    """Return what identifies each row of the rule's result: its window's day, and the five columns it is grouped by."""
+    return {
+        (finding.day if windows.daily else "", *(finding.row()[column] for column in GROUP))
+        for finding in detection.findings
+    }
 
 
 GROUP: Final = (
@@ -112,7 +115,7 @@ def test_a_baseline_event_more_adds_no_finding(log: list[Event], asked: tuple[Wi
     windows, by_property = asked
     before = detect(decoded(log), windows, by_property=by_property)
     more = [*log, *(baseline_event(random) for _ in range(3)), *map(_moved_to_baseline(random), random.sample(log, 3))]
-    assert groups(detect(decoded(more), windows, by_property=by_property)) <= groups(before)
+    assert groups(detect(decoded(more), windows, by_property=by_property), windows) <= groups(before, windows)
 
 
 def _moved_to_baseline(random: Random) -> Callable[[Event], Event]:
@@ -129,7 +132,7 @@ def test_a_baseline_event_less_removes_no_finding(
     events = decoded(log)
     before = detect(events, windows, by_property=by_property)
     fewer = [event for event in events if not is_baseline(event) or random.random() < 0.7]
-    assert groups(detect(fewer, windows, by_property=by_property)) >= groups(before)
+    assert groups(detect(fewer, windows, by_property=by_property), windows) >= groups(before, windows)
 
 
 @checked
