@@ -102,12 +102,12 @@ def test_racing_processes(tmp_path: Path) -> None:
 def test_killed_writer(tmp_path: Path) -> None:
     """What a killed process wrote is there, whole, and its lock is not."""
     path = tmp_path / "table.db"
-    writer = _python(_WRITE_FOR_EVER, str(path))
-    assert writer.stdout
-    told = [writer.stdout.readline() for _ in range(50)]
-    writer.kill()
-    rest = writer.communicate(timeout=60)[0].splitlines()
-    last = int((told + [line for line in rest if line])[-1])
+    with _python(_WRITE_FOR_EVER, str(path)) as writer:
+        assert writer.stdout
+        told = [writer.stdout.readline() for _ in range(50)]
+        writer.kill()
+        told += writer.stdout.readlines()  # not communicate: it would miss what readline has buffered
+    last = int(next(line for line in reversed(told) if line.endswith("\n")))
     with SqliteTable(path, patience=1) as table:
         found = table.get("p", "r")
         assert found is not None
