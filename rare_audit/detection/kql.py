@@ -99,7 +99,10 @@ def lowered(text: str) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def fold(text: str) -> str:
-    """Return `text` as `=~`, `!~` and `in~` compare it: they ignore the case of ASCII letters only."""
+    """Return `text` as `=~`, `!~` and `in~` compare it: they ignore the case of ASCII letters only.
+
+    Remembered, as names recur; for long texts that do not, ask something cheaper first.
+    """
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 

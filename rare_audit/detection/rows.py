@@ -54,7 +54,7 @@ def _dropped(name: str, value: str, ignored: Ignored) -> Drop | None:
         return Drop.NO_VALUE
     if kql.fold(name) in ignored.properties:
         return Drop.IGNORED_PROPERTY
-    if kql.fold(value) in ignored.values:
+    if ignored.value(value):
         return Drop.IGNORED_VALUE
     return None
 

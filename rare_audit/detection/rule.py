@@ -185,15 +185,20 @@ class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Ignored:
-    """A rule's ignore lists, folded once: what `in~` and `!~` compare."""
+    """A rule's ignore lists, folded once: what `in~` and `!~` compare with."""
 
     def __init__(self, parameters: Parameters) -> None:
         """Fold the lists of `parameters`."""
         pairs = parameters.ignored_pairs
         self.properties = _folded([*parameters.property_ignore_list, *(pair.property_name for pair in pairs)])
-        self.values = _folded([pair.new_value for pair in pairs])
+        self._values = _folded([pair.new_value for pair in pairs])
+        self._value_lengths = frozenset(map(len, self._values))
         self.apps = _folded(parameters.app_ignore_list)
         self.operations = _folded(parameters.operation_ignore_list)
+
+    def value(self, new_value: str) -> bool:
+        """Tell whether a new value is ignored. Values are many and may be long; folding leaves a text's length."""
+        return len(new_value) in self._value_lengths and kql.fold(new_value) in self._values
 
 
 def _folded(texts: Any) -> frozenset[str]:
