@@ -27,7 +27,7 @@ def _escape(found: re.Match[str]) -> str:
 
 def one_line(text: str, most: int) -> str:
     """Return `text` made visible, and cut with an ellipsis past `most` characters."""
-    shown = visible(text)
+    shown = visible(text[: most + 1])  # to show a character never takes less than one: the rest is cut anyway
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
