@@ -210,16 +210,13 @@ def sample(events: int, seed: int, output: Path | None) -> None:
     if output is None:
         sys.stdout.buffer.writelines(sample_lines(events, seed))
         return
-    try:
-        with output.open("wb") as file:
-            if output.suffix != ".gz":
-                file.writelines(sample_lines(events, seed))
-                return
-            # Neither its time nor its name goes in: the same sample is the same file.
-            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:
-                compressed.writelines(sample_lines(events, seed))
-    except OSError as error:
-        raise InputError(f"{output}: can't be written: {error.strerror}") from error
+    with _explained(output), output.open("wb") as file:
+        if output.suffix != ".gz":
+            file.writelines(sample_lines(events, seed))
+            return
+        # Neither its time nor its name goes in: the same sample is the same file.
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:
+            compressed.writelines(sample_lines(events, seed))
 
 
 @main.command()
@@ -231,7 +228,6 @@ def demo(into: Path, export: Path) -> None:
     """Run the whole job on the bundled sample tenant, with findings in SQLite and incidents as files."""
     # Imported here since start-up counts, and no other command needs these.
     from rare_audit.app import DATABASE, OUTBOX, embedded_job  # noqa: PLC0415
-    from rare_audit.reporting.incident import group  # noqa: PLC0415
     from rare_audit.settings import Settings  # noqa: PLC0415
     from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED, planted  # noqa: PLC0415
 
@@ -241,11 +237,7 @@ def demo(into: Path, export: Path) -> None:
     _say(f"running the job on {export} for {FIRST_HUNTED} and {LAST_HUNTED}")
     with embedded_job(settings) as job:
         run = job.run(FIRST_HUNTED, LAST_HUNTED, asked_by="demo")
-        kept = [each for day in (FIRST_HUNTED, LAST_HUNTED) for each in job.findings.of_day(job.rule.id, day)]
-        held = [each for each in kept if each.held]
-        incidents = group(
-            job.rule, (each.finding for each in held), {each.finding.id: each.incident_id for each in held}
-        )
+        incidents = [*job.incidents(FIRST_HUNTED), *job.incidents(LAST_HUNTED)]
     for line in funnel_lines(run.funnel, {}) if run.funnel else ():
         _say(line)
     from rare_audit.reporting.table import incident_table  # noqa: PLC0415  (rich is slow to load)
@@ -271,10 +263,8 @@ def _say(line: str) -> None:
 def _try(output: Path | None) -> None:
     """Find out before the work is done, not after, that a file can't be written."""
     if output is not None:
-        try:
+        with _explained(output):
             output.open("ab").close()
-        except OSError as error:
-            raise InputError(f"{output}: can't be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -282,9 +272,14 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
     if output is None:
         yield sys.stdout
         return
+    with _explained(output), output.open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def _explained(output: Path) -> Iterator[None]:
     try:
-        with output.open("w", encoding="utf-8") as file:
-            yield file
+        yield
     except OSError as error:
         raise InputError(f"{output}: can't be written: {error.strerror}") from error
 

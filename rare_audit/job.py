@@ -176,8 +176,8 @@ class Job:
         """Deliver what is queued, by whichever run; return what was delivered, and what failed and stays queued."""
         delivered, failures = [], []
         for delivery in self.deliveries.pending(self.rule.id):
-            incident = self._incident(delivery)
-            if incident is None:
+            incident = next((each for each in self.incidents(delivery.day) if each.id == delivery.incident_id), None)
+            if incident is None:  # all its findings have been withdrawn since
                 self.deliveries.put(msgspec.structs.replace(delivery, wanted=delivery.written))
                 continue
             try:
@@ -191,12 +191,11 @@ class Job:
             delivered.append(incident.id)
         return tuple(delivered), failures
 
-    def _incident(self, delivery: Delivery) -> Incident | None:
-        """Make a queued incident of what is kept; None where all its findings have been withdrawn since."""
-        kept = self.findings.of_day(delivery.rule_id, delivery.day)
-        held = [each.finding for each in kept if each.held and each.incident_id == delivery.incident_id]
-        incidents = group(self.rule, held, {finding.id: delivery.incident_id for finding in held})
-        return incidents[0] if incidents else None
+    def incidents(self, day: str) -> tuple[Incident, ...]:
+        """Return a UTC day's incidents, made of the findings that are kept and still hold."""
+        held = [kept for kept in self.findings.of_day(self.rule.id, day) if kept.held]
+        raised = {kept.finding.id: kept.incident_id for kept in held}
+        return group(self.rule, (kept.finding for kept in held), raised)
 
     def _ended(self, run: Run, *, state: str, error: str = "") -> Run:
         return msgspec.structs.replace(run, state=state, error=error, ended=self.clock.now().isoformat())

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from rare_audit.detection import kql
 from rare_audit.detection.candidates import Candidate
@@ -198,10 +198,6 @@ def _combination(operation: str, initiator: Initiator, target: Target) -> Combin
         operation,
         initiator.app,
         initiator.ip_address,
-        _lowered(target.user_principal_name),
-        _lowered(target.display_name),
+        kql.lowered(kql.to_string(target.user_principal_name)),
+        kql.lowered(kql.to_string(target.display_name)),
     )
-
-
-def _lowered(value: Any) -> str:
-    return kql.lowered(value if isinstance(value, str) else kql.to_string(value))
