@@ -1,5 +1,6 @@
 """Deliveries on a table: a row for each incident, and a marker for each that is still to be delivered."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from rare_audit.ports import Delivery, Entity, Table
@@ -7,7 +8,9 @@ from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
 
 _DELIVERIES: Final = "deliveries"
+_DAYS: Final = "delivery-days"
 _INCIDENT: Final = "incident"
+_RULE: Final = "rule"
 
 
 class Deliveries:
@@ -23,14 +26,13 @@ class Deliveries:
 
     def put(self, delivery: Delivery) -> None:
         """Write a delivery."""
-        # A marker comes before the row that makes it true and goes after the row that makes it false. So a killed
-        # writer leaves at most a marker too many, which pending() sees through, and never a pending row without one.
-        marker = Entity(
-            _pending(delivery.rule_id),
-            f"{delivery.day}.{delivery.incident_id}",
-            {_INCIDENT: delivery.incident_id},
-        )
+        # The index that retention goes by comes before all. A marker comes before the row that makes it true and goes
+        # after the row that makes it false. So a killed writer leaves at most a marker too many, which pending() sees
+        # through, and never a pending row without one.
+        place = f"{delivery.day}.{delivery.incident_id}"
+        marker = Entity(_pending(key_of(delivery.rule_id)), place, {_INCIDENT: delivery.incident_id})
         row = Entity(_DELIVERIES, delivery.incident_id, {BODY: pack(delivery)})
+        self._table.put(Entity(_DAYS, place, {_RULE: key_of(delivery.rule_id)}))
         if delivery.pending:
             self._table.put(marker)
             self._table.put(row)
@@ -41,9 +43,19 @@ class Deliveries:
     def pending(self, rule_id: str) -> tuple[Delivery, ...]:
         """Return what is still to be delivered, ordered by day and incident."""
         # Markers too many are not removed here: the row of one might just be coming.
-        marked = (self.get(str(marker.values[_INCIDENT])) for marker in self._table.query(_pending(rule_id)))
+        marked = (self.get(str(marker.values[_INCIDENT])) for marker in self._table.query(_pending(key_of(rule_id))))
         return tuple(delivery for delivery in marked if delivery and delivery.pending)
 
+    def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys of the rows of all UTC days before `before_day` (`YYYY-MM-DD`), of all rules, pending or not.
 
-def _pending(rule_id: str) -> str:
-    return f"pending.{key_of(rule_id)}"
+        In the order in which they may be deleted while this goes on: what they are found by comes last.
+        """
+        for index in self._table.query(_DAYS, last=before_day):
+            yield _DELIVERIES, index.row.partition(".")[2]
+            yield _pending(str(index.values[_RULE])), index.row
+            yield index.partition, index.row
+
+
+def _pending(rule: str) -> str:
+    return f"pending.{rule}"

@@ -10,10 +10,11 @@ from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
 
 _APP: Final = "app"
+_DAYS: Final = "finding-days"
 
 
 class Findings:
-    """ports.FindingStore, and beside the days an index of each app's days."""
+    """ports.FindingStore, and beside the days an index of each app's days, and one of all days with their apps."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -39,11 +40,28 @@ class Findings:
             stored = {old.finding.id: old for old in self.of_day(rule_id, day)}
             self._write([one for id_, one in ones.items() if stored.get(id_) != one])
 
+    def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys of the rows of all UTC days before `before_day` (`YYYY-MM-DD`), of all rules.
+
+        In the order in which they may be deleted while this goes on: what they are found by comes last.
+        """
+        swept = ("", "")
+        for index in self._table.query(_DAYS, last=before_day):
+            day, rule, app = index.row.split(".")
+            if swept != (day, rule):
+                for entity in self._table.query(f"findings.{day}.{rule}"):
+                    yield entity.partition, entity.row
+                swept = day, rule
+            yield f"app-days.{app}", day
+            yield index.partition, index.row
+
     def _write(self, kept: list[KeptFinding]) -> None:
-        # The index first: an app's day without findings of it does no harm, a finding that the index lacks is lost to
-        # of_app for ever, as the next run finds it kept already.
+        # The indexes first: an app's day without findings of it does no harm, a finding that the index lacks is lost to
+        # of_app for ever, as the next run finds it kept already. And first of all the one that retention goes by.
         apps = {(one.finding.rule_id, one.finding.day, app_of(one.finding).identity) for one in kept}
         for rule_id, day, identity in sorted(apps):
+            row = f"{day}.{key_of(rule_id)}.{key_of(rule_id, identity)}"
+            self._table.put(Entity(_DAYS, row, {}))
             self._table.put(Entity(_app_days(rule_id, identity), day, {_APP: identity}))
         for one in kept:
             columns: dict[str, Value] = {

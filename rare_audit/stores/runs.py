@@ -1,9 +1,10 @@
 """Runs on a table: one partition in which the latest come first, and an index of ids."""
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from rare_audit.detection.ticks import END_OF_TIME, parse_ticks
+from rare_audit.detection.ticks import END_OF_TIME, day_ticks, parse_ticks
 from rare_audit.ports import ConflictError, Entity, Run, Table
 from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
@@ -32,6 +33,16 @@ class Runs:
     def latest(self, count: int) -> tuple[Run, ...]:
         """Return the last `count` runs, the latest first."""
         return tuple(unpack(entity, Run) for entity in islice(self._table.query(_RUNS), count))
+
+    def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys of the rows of runs that started before the UTC day `before_day` (`YYYY-MM-DD`).
+
+        In the order in which they may be deleted while this goes on: what they are found by comes last.
+        """
+        first = f"{END_OF_TIME - day_ticks(before_day) + 1:019d}"
+        for entity in self._table.query(_RUNS, first=first):
+            yield _IDS, entity.row.partition(".")[2]
+            yield entity.partition, entity.row
 
     def _place(self, run: Run) -> str:
         """Return the key of a run's row, which stands in the index from here on.

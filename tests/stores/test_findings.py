@@ -63,7 +63,7 @@ def test_repeated_day_writes_nothing() -> None:
     assert table.contents() == before
     again[3] = msgspec.structs.replace(again[3], held=False)
     Findings(counting).keep(again)
-    assert counting.written == 2  # the finding, and its app's day
+    assert counting.written == 3  # the finding, its app's day, and the day's app
     assert Findings(table).of_day(RULE_ID, DAY) == (*those[:3], again[3], those[4])
 
 

@@ -1,0 +1,50 @@
+"""What is kept for too long goes: findings, deliveries and runs, and the indexes that lead to them."""
+
+from collections import Counter
+from itertools import chain, islice
+from typing import Final
+
+import msgspec
+
+from rare_audit.detection.ticks import day_ticks
+from rare_audit.ports import Table
+from rare_audit.stores.deliveries import Deliveries
+from rare_audit.stores.findings import Findings
+from rare_audit.stores.runs import Runs
+
+MOST: Final = 1_000
+"""Rows deleted by one call: some twenty seconds on a storage account, well within the lease."""
+
+
+class Swept(msgspec.Struct, frozen=True, kw_only=True):
+    """How many findings, deliveries and runs a call removed, and whether there is more to remove."""
+
+    findings: int
+    deliveries: int
+    runs: int
+    more: bool
+
+
+def sweep(table: Table, before_day: str, most: int = MOST) -> Swept:
+    """Remove what belongs to UTC days before `before_day` (`YYYY-MM-DD`): at most `most` rows; tell if more is due.
+
+    A finding and a delivery belong to their day, a run to the day it started; pending deliveries go too. Nothing else
+    is ever removed. Cut short anywhere, the next call ends it: each row goes before the one it is found by. The caller
+    holds the lease, so that no run writes what is being removed. ValueError where `before_day` is no day.
+    """
+    day_ticks(before_day)
+    due = chain(
+        Findings(table).expired(before_day),
+        Deliveries(table).expired(before_day),
+        Runs(table).expired(before_day),
+    )
+    removed: Counter[str] = Counter()
+    for partition, row in islice(due, most):
+        table.delete(partition, row)
+        removed[partition.partition(".")[0]] += 1
+    return Swept(
+        findings=removed["findings"],
+        deliveries=removed["deliveries"],
+        runs=removed["runs"],
+        more=next(due, None) is not None,
+    )
