@@ -1,0 +1,283 @@
+"""Azure Resource Manager, as far as Sentinel's incidents need it: single attempts, and one way to repeat them.
+
+What is repeated is the caller's choice: a write together with the read it rests on, never a write alone whose answer
+was lost. That is why azure-core's own RetryPolicy, which repeats single requests, is not in the pipeline.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from rare_audit.errors import ServiceError
+from rare_audit.reporting.text import one_line
+
+if TYPE_CHECKING:
+    from azure.core import PipelineClient
+    from azure.core.credentials import TokenCredential
+    from azure.core.pipeline.transport import HttpTransport
+    from azure.core.rest import HttpRequest, HttpResponse
+
+PUBLIC_CLOUD: Final = "https://management.azure.com"
+STABLE: Final = "2025-09-01"
+"""The newest stable version: Azure/azure-rest-api-specs, specification/securityinsights, its readme's tag."""
+PREVIEW: Final = "2025-07-01-preview"
+"""The version whose bookmarks have entities and tactics: its example CreateBookmark, at the same place."""
+
+_WORKSPACE: Final = re.compile(
+    r"/?subscriptions/(?P<subscription>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"/resourcegroups/(?P<group>[\w.()-]{0,89}[\w()-])"
+    r"/providers/microsoft\.operationalinsights/workspaces/(?P<name>[a-z0-9][a-z0-9-]{1,88}[a-z0-9])/?",
+    re.IGNORECASE | re.ASCII,
+)
+"""Names as the SecurityInsights API, 2025-09-01, takes them; groups as ARM's resource-name-rules have them."""
+_SECRET: Final = re.compile(r"(Bearer\s+)\S+|eyJ[\w-]+\.[\w.-]+", re.IGNORECASE)
+_LONGEST_WAIT: Final = 16.0
+_MOST_PAGES: Final = 100
+
+T = TypeVar("T")
+
+
+class Workspace(msgspec.Struct, frozen=True):
+    """A Log Analytics workspace with Sentinel on it, by its place in Azure Resource Manager."""
+
+    subscription: str
+    group: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The workspace's resource id, percent-encoded."""
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{quote(self.group)}"
+            f"/providers/Microsoft.OperationalInsights/workspaces/{self.name}"
+        )
+
+
+def parse_workspace(text: str) -> Workspace:
+    """Read a workspace's resource id, whatever the case of its letters. Raises ValueError for anything else."""
+    found = _WORKSPACE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            "expected /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.OperationalInsights/workspaces/"
+            f"<name>, got {one_line(text, 200)!r}"
+        )
+    return Workspace(**found.groupdict())
+
+
+class UnsettledError(ServiceError):
+    """An attempt that may do better when repeated; `retry_after` is what the service asks to wait, in seconds."""
+
+    def __init__(self, text: str, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class RefusedError(ServiceError):
+    """An answer that repeating won't change; `status` is HTTP's, 0 where the service was not even asked."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A resource as it was read, its version being `etag`."""
+
+    name: str
+    properties: dict[str, Any]
+    etag: str | None = None
+
+
+class _Page(msgspec.Struct, frozen=True, rename={"next_link": "nextLink"}):
+    value: tuple[Resource, ...]
+    next_link: str | None = None
+
+
+class _Trouble(msgspec.Struct, frozen=True):
+    code: str = ""
+    message: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    error: _Trouble = _Trouble()
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long to repeat what fails, in seconds, and how to wait and tell the time meanwhile."""
+
+    seconds: float = 60.0
+    pause: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+class Arm:
+    """The SecurityInsights API of one workspace. Paths are relative to it, and made by this package alone."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        credential: Callable[[], "TokenCredential"],
+        *,
+        endpoint: str = PUBLIC_CLOUD,
+        patience: Patience | None = None,
+        transport: "HttpTransport[HttpRequest, HttpResponse] | None" = None,
+    ) -> None:
+        """Take the `credential` to make when first used; nothing is asked of the service yet."""
+        self.workspace = workspace
+        self.base = f"{workspace.path}/providers/Microsoft.SecurityInsights"
+        self._credential = credential
+        self._endpoint = endpoint.rstrip("/")
+        self._patience = patience or Patience()
+        self._transport = transport
+
+    def again(self, attempt: Callable[[], T]) -> T:
+        """Return what `attempt` returns, repeated while it raises UnsettledError and patience lasts.
+
+        Waits at least as long as the service asks, growing and with jitter. Raises the last error.
+        """
+        patience = self._patience
+        until = patience.clock() + patience.seconds
+        delay = 0.5
+        while True:
+            try:
+                return attempt()
+            except UnsettledError as error:
+                jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+                wait = max(error.retry_after, delay * jitter)
+                if patience.clock() + wait > until:
+                    raise
+                patience.pause(wait)
+                delay = min(2 * delay, _LONGEST_WAIT)
+
+    def get(self, path: str, version: str = STABLE) -> Resource | None:
+        """Read a resource, None where there is none. Raises UnsettledError or RefusedError."""
+        answer = self._answer("GET", self._url(path, version))
+        return None if answer.status_code == 404 else self._read(answer, Resource)
+
+    def put(self, path: str, body: dict[str, Any], version: str = STABLE) -> Resource:
+        """Write a resource and return it as it is now. Raises UnsettledError or RefusedError.
+
+        An UnsettledError leaves open whether it was written.
+        """
+        answer = self._answer("PUT", self._url(path, version), msgspec.json.encode(body))
+        if answer.status_code == 404:
+            raise self._refused(answer)
+        return self._read(answer, Resource)
+
+    def list(self, path: str) -> Iterator[Resource]:
+        """Yield the resources of a collection, page by page. Raises UnsettledError or RefusedError."""
+        url = self._url(path, STABLE)
+        for _ in range(_MOST_PAGES):
+            answer = self._answer("GET", url)
+            if answer.status_code == 404:
+                raise self._refused(answer)
+            page = self._read(answer, _Page)
+            yield from page.value
+            if not page.next_link:
+                return
+            url = page.next_link
+            if urlsplit(url)[:2] != urlsplit(self._endpoint)[:2]:
+                raise RefusedError(f"{self._endpoint} names another host for a list's next page; it is not asked")
+
+    def check(self) -> None:
+        """Return if the workspace answers; raise UnsettledError or RefusedError otherwise."""
+        answer = self._answer("GET", f"{self._url('incidents', STABLE)}&$top=1")
+        if answer.status_code == 404:
+            raise self._refused(answer)
+
+    @cached_property
+    def _client(self) -> "PipelineClient[HttpRequest, HttpResponse]":
+        from azure.core import PipelineClient  # noqa: PLC0415 - azure is imported when first used
+        from azure.core.pipeline import policies  # noqa: PLC0415 - as above
+        from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - as above
+
+        return PipelineClient(
+            self._endpoint,
+            policies=[
+                policies.RequestIdPolicy(),
+                policies.UserAgentPolicy("rare-audit"),
+                policies.BearerTokenCredentialPolicy(self._credential(), f"{self._endpoint}/.default"),
+            ],
+            transport=self._transport or RequestsTransport(connection_timeout=10, read_timeout=60),
+        )
+
+    def _url(self, path: str, version: str) -> str:
+        return f"{self._endpoint}{self.base}/{path}?api-version={version}"
+
+    def _answer(self, method: str, url: str, body: bytes | None = None) -> "HttpResponse":
+        """Ask once; return what succeeded, or a 404."""
+        from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415 - as above
+        from azure.core.rest import HttpRequest  # noqa: PLC0415 - as above
+
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
+        try:
+            answer = self._client.send_request(HttpRequest(method, url, content=body, headers=headers))
+        except ClientAuthenticationError as error:
+            raise RefusedError(f"no token for {self._endpoint}: {_harmless(str(error))}") from error
+        except AzureError as error:
+            raise UnsettledError(f"{self._endpoint} can't be reached: {_harmless(str(error))}") from error
+        status = answer.status_code
+        if status in (200, 201, 404):
+            return answer
+        if status in (408, 409, 412, 429) or status >= 500:
+            raise UnsettledError(self._said(answer), _retry_after(answer.headers.get("Retry-After", "")))
+        raise self._refused(answer)
+
+    def _read(self, answer: "HttpResponse", kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnsettledError(f"{self._asked(answer)} was answered with what is no resource: {error}") from error
+
+    def _refused(self, answer: "HttpResponse") -> RefusedError:
+        advice = self._advice(answer.status_code, answer.request.url)
+        return RefusedError(f"{advice}{self._said(answer)}", answer.status_code)
+
+    def _advice(self, status: int, url: str) -> str:
+        """Say what to do. Roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security."""
+        where = f"the resource group {self.workspace.group} (subscription {self.workspace.subscription})"
+        if status in (401, 403):
+            role = "Microsoft Sentinel Contributor" if "/bookmarks/" in url else "Microsoft Sentinel Responder"
+            return f"the identity needs the role {role} on {where}: "
+        if status == 404:
+            return (
+                f"SENTINEL_WORKSPACE_RESOURCE_ID: in {where} there is no workspace {self.workspace.name} with "
+                "Microsoft Sentinel, or what was written to it is gone: "
+            )
+        return ""
+
+    def _said(self, answer: "HttpResponse") -> str:
+        try:
+            trouble = msgspec.json.decode(answer.content, type=_Answer).error
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            trouble = _Trouble("no reason given")
+        said = _harmless(": ".join(filter(None, (trouble.code, trouble.message))))
+        return f"{self._asked(answer)} was answered {answer.status_code} {said}".rstrip()
+
+    def _asked(self, answer: "HttpResponse") -> str:
+        path = urlsplit(answer.request.url).path.removeprefix(f"{self.base}/")
+        return f"{answer.request.method} {one_line(path, 200)}"
+
+
+def _harmless(text: str) -> str:
+    """Return what a service or a library said in one short line, without anything that may be a token."""
+    return one_line(_SECRET.sub(r"\1***", " ".join(text.split())), 300)
+
+
+def _retry_after(text: str) -> float:
+    """Return the seconds a Retry-After header asks for, as a number or a date; 0 for any other text (RFC 9110)."""
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
