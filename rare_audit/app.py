@@ -1,24 +1,35 @@
 """The only wiring: settings to adapters to job."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from rare_audit.job import Job
-from rare_audit.ports import EventSource
+from rare_audit.detection.rule import Rule
+from rare_audit.dispatch import Dispatch
+from rare_audit.job import Job, Options
+from rare_audit.places import Workspace
+from rare_audit.ports import EventSource, IncidentSink
 from rare_audit.rules import load_exclusions, load_rule
-from rare_audit.settings import Settings
-from rare_audit.sinks.outbox import Outbox
-from rare_audit.sources.export import ExportFiles
-from rare_audit.stores.deliveries import Deliveries
-from rare_audit.stores.findings import Findings
-from rare_audit.stores.leases import Leases
-from rare_audit.stores.runs import Runs
-from rare_audit.stores.sqlite import SqliteTable
+from rare_audit.settings import Account, Settings
+from rare_audit.stores import stores_on
 
-LEASE: Final = timedelta(seconds=60)
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+    from rare_audit.sinks.arm import Arm
+    from rare_audit.sinks.arm import Patience as ArmPatience
+    from rare_audit.sources.log_analytics import LogAnalytics
+    from rare_audit.sources.log_analytics_client import Patience
+    from rare_audit.stores.run_queue import RunQueue
+    from rare_audit.stores.tables import AzureTable
+
+EMBEDDED_LEASE: Final = timedelta(seconds=60)
 """How long a killed run on this machine keeps the next one waiting."""
+LEASE: Final = timedelta(minutes=5)
 DATABASE: Final = "rare-audit.sqlite"
 OUTBOX: Final = "outbox"
 
@@ -32,22 +43,111 @@ class SystemClock:
 
 
 @contextmanager
-def embedded_job(settings: Settings, source: EventSource | None = None) -> Iterator[Job]:
-    """Yield the job on parts that need nothing but a disk: export files, SQLite and an outbox folder.
+def embedded_job(source: EventSource, home: Path) -> Iterator[Job]:
+    """Yield the job on parts that need nothing but a disk: SQLite and an outbox, both in the folder `home`.
 
-    `source` stands in for the settings' exports. Raises RuleError, ServiceError.
+    With the published rule and its exclusions. Raises ServiceError.
     """
-    rule, exclusions = load_rule(settings.rule), load_exclusions(settings.exclusions)
+    from rare_audit.sinks.outbox import Outbox  # noqa: PLC0415 - start-up counts, and the deployed app has no use for it
+    from rare_audit.stores.sqlite import SqliteTable  # noqa: PLC0415 - likewise
+
     clock = SystemClock()
-    with SqliteTable(settings.home / DATABASE) as table:
+    with SqliteTable(home / DATABASE) as table:
         yield Job(
-            rule=rule,
-            exclusions=exclusions,
-            source=source or ExportFiles(settings.exports),
-            findings=Findings(table),
-            runs=Runs(table),
-            lease=Leases(table, clock, LEASE),
-            deliveries=Deliveries(table),
-            sink=Outbox(settings.home / OUTBOX),
+            rule=load_rule(),
+            exclusions=load_exclusions(),
+            source=source,
+            stores=stores_on(table, clock, EMBEDDED_LEASE),
+            sink=Outbox(home / OUTBOX),
             clock=clock,
+            options=Options(retention_days=0),
         )
+
+
+@contextmanager
+def azure(settings: Settings) -> Iterator[Dispatch]:
+    """Yield the job in Azure, and all that is asked of it; nothing is connected before it is needed.
+
+    Raises RuleError, SettingsError.
+    """
+    rule, clock = load_rule(settings.rule), SystemClock()
+    with table(settings) as kept:
+        job = Job(
+            rule=rule,
+            exclusions=load_exclusions(settings.exclusions),
+            source=log_analytics(settings, rule),
+            stores=stores_on(kept, clock, LEASE),
+            sink=_sentinel(settings),
+            clock=clock,
+            options=Options(
+                min_days=settings.min_days,
+                max_incidents=settings.max_incidents,
+                salt="" if settings.store_values else settings.workspace_id,
+                retention_days=settings.retention_days,
+            ),
+        )
+        yield Dispatch(job, run_queue(settings), settings.catch_up_days, settings.late_days)
+
+
+def log_analytics(settings: Settings, *rules: Rule, patience: "Patience | None" = None) -> "LogAnalytics":
+    """Return the workspace's events, of which the service drops what all of `rules` drop first; of none, nothing."""
+    from rare_audit.sources.log_analytics import LogAnalytics  # noqa: PLC0415 - start-up counts
+    from rare_audit.sources.log_analytics_client import DEFAULT_ENDPOINT  # noqa: PLC0415 - likewise
+
+    return LogAnalytics(
+        settings.workspace_id,
+        partial(credential, settings.client_id),
+        endpoint=settings.logs_endpoint or DEFAULT_ENDPOINT,
+        rules=rules,
+        patience=patience,
+    )
+
+
+def _sentinel(settings: Settings) -> IncidentSink | None:
+    if settings.sentinel is None:
+        return None
+    from rare_audit.sinks.sentinel import Sentinel  # noqa: PLC0415 - start-up counts
+
+    return Sentinel(arm(settings, settings.sentinel), bookmarks=settings.bookmarks)
+
+
+def arm(settings: Settings, workspace: Workspace, *, patience: "ArmPatience | None" = None) -> "Arm":
+    """Return the way to a workspace's incidents; not connected yet."""
+    from rare_audit.sinks.arm import PUBLIC_CLOUD, Arm  # noqa: PLC0415 - start-up counts
+
+    make = partial(credential, settings.client_id)
+    return Arm(workspace, make, endpoint=settings.arm_endpoint or PUBLIC_CLOUD, patience=patience)
+
+
+def table(settings: Settings, *, patience: Mapping[str, float] | None = None) -> "AzureTable":
+    """Return the table that everything is kept in; not connected yet."""
+    from rare_audit.stores import tables  # noqa: PLC0415 - start-up counts
+
+    account: Account = settings.tables
+    if account.connection_string:
+        return tables.by_connection_string(account.connection_string.reveal(), patience=patience or tables.PATIENCE)
+    make = partial(credential, settings.client_id)
+    return tables.by_identity(account.table_url, make, patience=patience or tables.PATIENCE)
+
+
+def run_queue(settings: Settings, *, patience: Mapping[str, float] | None = None) -> "RunQueue":
+    """Return the queue that runs wait in; not connected yet."""
+    from rare_audit.stores import run_queue as queues  # noqa: PLC0415 - start-up counts
+
+    account: Account = settings.queues
+    if account.connection_string:
+        return queues.by_connection_string(account.connection_string.reveal(), patience or queues.PATIENCE)
+    return queues.by_identity(account.queue_url, partial(credential, settings.client_id), patience or queues.PATIENCE)
+
+
+@lru_cache
+def credential(client_id: str) -> "TokenCredential":
+    """Return the app's managed identity, or where there is none whoever is signed in at the terminal.
+
+    One for the whole process: it keeps its tokens. `client_id` names a user-assigned identity, "" the system's.
+    """
+    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415 - start-up counts
+
+    if os.environ.get("IDENTITY_ENDPOINT"):
+        return ManagedIdentityCredential(client_id=client_id or None)
+    return DefaultAzureCredential(managed_identity_client_id=client_id or None)

@@ -1,15 +1,16 @@
-"""What the job needs from the outside, as Protocols, and the values that cross them."""
+"""What the job needs from the outside, as Protocols."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from rare_audit.detection.event import AuditEvent
-from rare_audit.detection.finding import Finding
-from rare_audit.detection.funnel import Funnel, Reading
+from rare_audit.detection.funnel import Reading
 from rare_audit.errors import ServiceError
+from rare_audit.records import Delivery, KeptFinding, Progress, Run
 from rare_audit.reporting.incident import Incident
 
 
@@ -39,6 +40,13 @@ class EventSource(Protocol):
         """Return what the last `events` made of its input, once it is exhausted."""
         ...
 
+    def coverage(self, start: int, end: int) -> dict[str, int]:
+        """Return how many records of any initiator each UTC day (`YYYY-MM-DD`) of a range (ticks) has.
+
+        Days without any may be left out. Raises RareAuditError.
+        """
+        ...
+
 
 class IncidentSink(Protocol):
     """Where analysts find incidents."""
@@ -49,6 +57,11 @@ class IncidentSink(Protocol):
         `memo` is what the last delivery of this incident returned, "" for none or for one that was cut short before
         it was recorded. Returns this delivery's memo: what was written, in the sink's own words. Raises ServiceError.
         """
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was left out of all deliveries so far and why, each once."""
         ...
 
 
@@ -91,28 +104,6 @@ class Table(Protocol):
         ...
 
 
-class KeptFinding(msgspec.Struct, frozen=True, rename="camel"):
-    """A finding as it is kept: `held` turns false when a later run of its day no longer finds it.
-
-    `first_run` found it, `last_run` is the last that changed it; runs that only confirm it leave no trace here.
-    """
-
-    finding: Finding
-    incident_id: str
-    held: bool
-    first_run: str
-    last_run: str
-
-
-class Changes(msgspec.Struct, frozen=True):
-    """What a run changed among the kept findings of its days: ids of findings."""
-
-    new: tuple[str, ...] = ()
-    confirmed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    withdrawn: tuple[str, ...] = ()
-
-
 class FindingStore(Protocol):
     """Findings, kept by rule and day."""
 
@@ -123,25 +114,6 @@ class FindingStore(Protocol):
     def keep(self, kept: Iterable[KeptFinding]) -> None:
         """Write findings, each replacing what was kept under its id."""
         ...
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One run of the job over whole UTC days, both ends included. `state` is running, done or failed."""
-
-    id: str
-    rule_id: str
-    first_day: str
-    last_day: str
-    asked_by: str
-    reason: str = ""
-    state: str = "running"
-    started: str
-    ended: str = ""
-    error: str = ""
-    funnel: Funnel | None = None
-    changes: Changes = Changes()
-    incidents: tuple[str, ...] = ()
-    delivered: tuple[str, ...] = ()
 
 
 class RunStore(Protocol):
@@ -160,6 +132,50 @@ class RunStore(Protocol):
         ...
 
 
+class DryFindingStore(Protocol):
+    """What dry runs found: apart from all that counts, and gone in a week."""
+
+    def keep(self, run: Run, findings: Iterable[KeptFinding]) -> None:
+        """Write a dry run's findings; done twice, they are there once."""
+        ...
+
+    def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
+        """Return what a dry run found, ordered by id."""
+        ...
+
+
+class ProgressStore(Protocol):
+    """How far each rule is. Written by the holder of its lease; `begin` alone by the timer."""
+
+    def get(self, rule_id: str) -> Progress:
+        """Return how far a rule is; an empty one where nothing was ever due."""
+        ...
+
+    def begin(self, rule_id: str, day: str) -> Progress:
+        """Make a day the first ever due, unless one is; return how far the rule is."""
+        ...
+
+    def advance(self, progress: Progress) -> None:
+        """Write how far a rule is."""
+        ...
+
+
+class Retention(Protocol):
+    """What is kept for too long goes."""
+
+    def sweep(self, before_day: str, dry_before_day: str) -> bool:
+        """Remove some of what belongs to UTC days before these, of all and of dry runs; tell if there is more."""
+        ...
+
+
+class RunQueue(Protocol):
+    """The messages that runs wait in, at least once delivered."""
+
+    def send(self, run_id: str, delay: int = 0) -> None:
+        """Send a message about a run, to be seen in `delay` seconds. Raises ServiceError."""
+        ...
+
+
 class Lease(Protocol):
     """The right to work on a rule, held by one run at a time."""
 
@@ -175,24 +191,9 @@ class Lease(Protocol):
         """Give it up, if it is still held."""
         ...
 
-
-class Delivery(msgspec.Struct, frozen=True, rename="camel"):
-    """An incident on its way: `wanted` is the digest to be delivered, `written` the one last delivered.
-
-    `memo` is what the sink returned for that last delivery.
-    """
-
-    incident_id: str
-    rule_id: str
-    day: str
-    wanted: str
-    written: str = ""
-    memo: str = ""
-
-    @property
-    def pending(self) -> bool:
-        """Whether what was last delivered is not what should be."""
-        return self.wanted != self.written
+    def is_held(self, name: str) -> bool:
+        """Tell whether somebody holds it now."""
+        ...
 
 
 class DeliveryStore(Protocol):
@@ -209,3 +210,16 @@ class DeliveryStore(Protocol):
     def pending(self, rule_id: str) -> tuple[Delivery, ...]:
         """Return what is still to be delivered, ordered by day and incident."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stores:
+    """All that is kept, in one place."""
+
+    findings: FindingStore
+    dry_findings: DryFindingStore
+    runs: RunStore
+    deliveries: DeliveryStore
+    progress: ProgressStore
+    lease: Lease
+    retention: Retention

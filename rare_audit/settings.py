@@ -1,49 +1,179 @@
 """The environment's settings; every problem is reported at once."""
 
 import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final, TypeVar
 
 import msgspec
 
 from rare_audit.errors import SettingsError
+from rare_audit.places import Workspace, https_origin, parse_workspace
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
+
+HOST_STORAGE: Final = "AzureWebJobsStorage"
+OWN_STORAGE: Final = "RARE_AUDIT_STORAGE"
+_EMULATOR: Final = "UseDevelopmentStorage=true"
+_EMULATED: Final = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
+)
+"""The emulator's account, the same everywhere: https://learn.microsoft.com/azure/storage/common/storage-use-azurite."""
+_BOOLEANS: Final = {"true": True, "false": False}
+_MOST_DAYS: Final = 31
+T = TypeVar("T")
+
+
+class Secret:
+    """A text that is shown to nobody by accident."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text, for the client that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)" if self._text else "Secret()"
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A storage account: by its connection string, or by the URLs of its services and an identity."""
+
+    connection_string: Secret
+    table_url: str = ""
+    queue_url: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment says. `exports` are the files events come from, `home` the folder results go to."""
+    """What the environment says. `sentinel` is None where nothing is raised, endpoints are "" for the public ones.
 
-    exports: tuple[Path, ...]
-    home: Path
+    `queues` holds the messages, `tables` all that is kept. `client_id` names a user-assigned identity.
+    """
+
+    workspace_id: str
+    sentinel: Workspace | None
+    queues: Account
+    tables: Account
+    logs_endpoint: str = ""
+    arm_endpoint: str = ""
+    client_id: str = ""
     rule: Path = DEFAULT_RULE
     exclusions: Path = DEFAULT_EXCLUSIONS
+    min_days: int = 7
+    catch_up_days: int = 14
+    late_days: int = 2
+    max_incidents: int = 50
+    retention_days: int = 180
+    bookmarks: bool = True
+    store_values: bool = True
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings from environment variables. Raises SettingsError that names each one that is wrong."""
-    problems: list[str] = []
-    exports = tuple(Path(text) for text in environment.get("RARE_AUDIT_EXPORTS", "").split(os.pathsep) if text)
-    if not exports:
-        problems.append(f"RARE_AUDIT_EXPORTS is not set: expected export files, joined by {os.pathsep!r}")
-    problems += [f"RARE_AUDIT_EXPORTS: {path} is not there" for path in exports if not _is_there(path)]
-    home = environment.get("RARE_AUDIT_HOME", "")
-    if not home:
-        problems.append("RARE_AUDIT_HOME is not set: expected the folder for findings and incidents")
-    files = {name: environment.get(name, "") for name in ("RARE_AUDIT_RULE", "RARE_AUDIT_EXCLUSIONS")}
-    problems += [f"{name}: {text} is no file" for name, text in files.items() if text and not _is_file(Path(text))]
-    if problems:
-        raise SettingsError("; ".join(problems))
-    return Settings(
-        exports=exports,
-        home=Path(home),
-        rule=Path(files["RARE_AUDIT_RULE"] or DEFAULT_RULE),
-        exclusions=Path(files["RARE_AUDIT_EXCLUSIONS"] or DEFAULT_EXCLUSIONS),
+    reader = _Reader(environment)
+    raises = reader.choice("RARE_AUDIT_INCIDENTS", {"raise": True, "observe": False}, default="raise")
+    sentinel_hint = "the workspace's resource id; or RARE_AUDIT_INCIDENTS=observe, to raise nothing"
+    queues = reader.account(HOST_STORAGE)
+    settings = Settings(
+        workspace_id=reader.needed("LOG_ANALYTICS_WORKSPACE_ID", _guid, "the workspace's GUID") or "",
+        sentinel=reader.needed("SENTINEL_WORKSPACE_RESOURCE_ID", parse_workspace, sentinel_hint) if raises else None,
+        queues=queues,
+        tables=reader.account(OWN_STORAGE) if reader.names(OWN_STORAGE) else queues,
+        logs_endpoint=reader.optional("RARE_AUDIT_LOGS_ENDPOINT", https_origin) or "",
+        arm_endpoint=reader.optional("RARE_AUDIT_ARM_ENDPOINT", https_origin) or "",
+        client_id=reader.text("AZURE_CLIENT_ID") or reader.text(f"{HOST_STORAGE}__clientId"),
+        rule=reader.optional("RARE_AUDIT_RULE", _file) or DEFAULT_RULE,
+        exclusions=reader.optional("RARE_AUDIT_EXCLUSIONS", _file) or DEFAULT_EXCLUSIONS,
+        min_days=reader.number("RARE_AUDIT_MIN_DAYS", 7, least=0, most=366),
+        catch_up_days=reader.number("RARE_AUDIT_CATCH_UP_DAYS", 14, least=1, most=_MOST_DAYS),
+        late_days=reader.number("RARE_AUDIT_LATE_DAYS", 2, least=0, most=_MOST_DAYS - 1),
+        max_incidents=reader.number("RARE_AUDIT_MAX_INCIDENTS", 50, least=1, most=1_000),
+        retention_days=reader.number("RARE_AUDIT_RETENTION_DAYS", 180, least=_MOST_DAYS, most=3_650),
+        bookmarks=reader.choice("RARE_AUDIT_BOOKMARKS", _BOOLEANS, default="true"),
+        store_values=reader.choice("RARE_AUDIT_STORE_VALUES", _BOOLEANS, default="true"),
     )
+    if reader.problems:
+        raise SettingsError("; ".join(reader.problems))
+    return settings
 
 
-def _is_there(path: Path) -> bool:
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that no file can have
+class _Reader:
+    """Reads variables, of which an empty one is as good as none, and collects what is wrong with them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        return self._environment.get(name, "").strip()
+
+    def names(self, prefix: str) -> bool:
+        return any(name == prefix or name.startswith(f"{prefix}__") for name in self._environment if self.text(name))
+
+    def optional(self, name: str, parse: Callable[[str], T]) -> T | None:
+        text = self.text(name)
+        try:
+            return parse(text) if text else None
+        except ValueError as error:
+            self.problems.append(f"{name}: {error}")
+            return None
+
+    def needed(self, name: str, parse: Callable[[str], T], expected: str) -> T | None:
+        if not self.text(name):
+            self.problems.append(f"{name} is not set: expected {expected}")
+        return self.optional(name, parse)
+
+    def number(self, name: str, default: int, *, least: int, most: int) -> int:
+        text = self.text(name)
+        if not text:
+            return default
+        if text.isascii() and text.isdigit() and least <= int(text[:9]) <= most:
+            return int(text)
+        self.problems.append(f"{name}: expected a number from {least} to {most}")
+        return default
+
+    def choice(self, name: str, values: Mapping[str, T], *, default: str) -> T:
+        text = self.text(name).lower() or default
+        if text not in values:
+            self.problems.append(f"{name}: expected {' or '.join(values)}")
+        return values.get(text, values[default])
+
+    def account(self, prefix: str) -> Account:
+        """Read a storage connection as Functions has it: a connection string, service URIs, or an account's name.
+
+        Source: https://learn.microsoft.com/azure/azure-functions/functions-reference, "Configure an identity-based
+        connection".
+        """
+        text, name = self.text(prefix), self.text(f"{prefix}__accountName")
+        if text:
+            return Account(Secret(_EMULATED if text.rstrip(";") == _EMULATOR else text))
+        urls = [
+            self.optional(f"{prefix}__{service}ServiceUri", https_origin)
+            or (f"https://{name}.{service}.core.windows.net" if name else "")
+            for service in ("table", "queue")
+        ]
+        missing = [service for service, url in zip(("table", "queue"), urls, strict=True) if not url]
+        if missing and (prefix == HOST_STORAGE or "table" in missing):
+            wanted = " and ".join(f"{prefix}__{service}ServiceUri" for service in missing)
+            self.problems.append(f"{prefix} is not set: expected {wanted} for an identity, or a connection string")
+        return Account(Secret(""), *urls)
 
 
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - likewise
+def _guid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ValueError("expected the workspace's GUID, which its overview page shows as Workspace ID") from None
+
+
+def _file(text: str) -> Path:
+    if not os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that no file can have
+        raise ValueError(f"{text[:200]} is no file")
+    return Path(text)

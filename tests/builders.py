@@ -7,7 +7,7 @@ import msgspec
 from rare_audit.detection.finding import Activity, Evidence, Finding, History, Seen, TargetResource, content_id
 from rare_audit.detection.funnel import Baseline, Current, Funnel, Reading
 from rare_audit.detection.rows import Drop
-from rare_audit.ports import Delivery, KeptFinding, Run
+from rare_audit.records import Delivery, KeptFinding, Run
 from rare_audit.reporting.incident import incident_id
 
 RULE_ID: Final = "6f0c2a6e-7d0b-4f0e-8f55-0d1f7f0c9a11"

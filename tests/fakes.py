@@ -7,6 +7,7 @@ from itertools import count
 
 import msgspec
 
+from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.stores.keys import check_key
 
@@ -98,6 +99,20 @@ class FailingTable:
         self.calls += 1
         if self.calls == self._failing:
             raise self._error
+
+
+class ListQueue:
+    """ports.RunQueue in a list of run ids with their delays; refuses all messages while `broken`."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+        self.broken = False
+
+    def send(self, run_id: str, delay: int = 0) -> None:
+        """Note a message."""
+        if self.broken:
+            raise ServiceError("the queue is away")
+        self.sent.append((run_id, delay))
 
 
 class FixedClock:

@@ -53,14 +53,16 @@ class Faults:
 
 
 class FailingPort:
-    """Stands before a port of any kind; every method, and every step of what it yields, is a call."""
+    """Stands before a port of any kind; every method, and every step of what it yields, is a call; values are none."""
 
     def __init__(self, port: object, faults: Faults) -> None:
         self._port = port
         self._faults = faults
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self._port, name)
+        if not callable(method):
+            return method
         told = f"{type(self._port).__name__}.{name}"
 
         def call(*args: Any, **kwargs: Any) -> Any:

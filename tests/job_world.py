@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,17 +13,20 @@ import msgspec
 
 from rare_audit.detection.event import AuditEvent, decode_event
 from rare_audit.detection.funnel import Reading
+from rare_audit.detection.ticks import TICKS_PER_DAY, format_day
+from rare_audit.dispatch import Dispatch
 from rare_audit.errors import RareAuditError, ServiceError
-from rare_audit.job import Job
-from rare_audit.ports import Clock, Entity, IncidentSink, KeptFinding, Run, Table
+from rare_audit.job import Job, Options
+from rare_audit.ports import Clock, Entity, IncidentSink, Stores, Table
+from rare_audit.records import KeptFinding, Run
 from rare_audit.reporting.incident import Incident
 from rare_audit.rules import load_exclusions, load_rule
 from rare_audit.sinks.outbox import Outbox
+from rare_audit.stores import stores_on
 from rare_audit.stores.deliveries import Deliveries
 from rare_audit.stores.findings import Findings
-from rare_audit.stores.leases import Leases
 from rare_audit.stores.runs import Runs
-from tests.fakes import FixedClock, MemoryTable
+from tests.fakes import FixedClock, ListQueue, MemoryTable
 from tests.faults import Faults, failing
 
 RULE: Final = load_rule()
@@ -61,11 +64,17 @@ def event(time: str, app: str, operation: str, **more: str) -> AuditEvent:
 
 
 class ListSource:
-    """ports.EventSource over a list; `failure` is raised once all but the last event were given."""
+    """ports.EventSource over a list; `failure` is raised once all but the last event were given.
 
-    def __init__(self, events: Iterable[AuditEvent], failure: RareAuditError | None = None) -> None:
+    Every day had records, if only of people, but for the `silent` ones.
+    """
+
+    def __init__(
+        self, events: Iterable[AuditEvent], failure: RareAuditError | None = None, silent: Iterable[str] = ()
+    ) -> None:
         self._events = list(events)
         self._failure = failure
+        self.silent = set(silent)
         self.asked: list[tuple[int, int]] = []
 
     def events(self, start: int, end: int) -> Iterator[AuditEvent]:
@@ -76,6 +85,11 @@ class ListSource:
             yield from those[:-1]
             raise self._failure
         yield from those
+
+    def coverage(self, start: int, end: int) -> dict[str, int]:
+        """Return that every day had a record, but for those in `silent`."""
+        days = (format_day(ticks) for ticks in range(start, end, TICKS_PER_DAY))
+        return {day: 1 for day in days if day not in self.silent}
 
     def reading(self) -> Reading:
         """Return that all was read."""
@@ -89,6 +103,7 @@ class RecordingSink:
     def __init__(self, sink: IncidentSink, failing: Iterable[str] = ()) -> None:
         self._sink = sink
         self.failing = set(failing)
+        self.notes: list[str] = []
         self.calls: list[Incident] = []
         self.memos: list[str] = []
 
@@ -113,7 +128,10 @@ class World:
 
     home: Path
     events: list[AuditEvent] = field(default_factory=list)
+    silent: set[str] = field(default_factory=set)
+    options: Options = field(default_factory=Options)
     table: MemoryTable = field(default_factory=MemoryTable)
+    queue: ListQueue = field(default_factory=ListQueue)
     clock: FixedClock = field(default_factory=lambda: FixedClock(NOW))
     sink: RecordingSink = field(init=False)
 
@@ -131,22 +149,25 @@ class World:
         return other
 
     def job(self, faults: Faults | None = None, **parts: Any) -> Job:
-        """Return the job on real stores, every port behind `faults`; `parts` replace some."""
+        """Return the job on real stores, every port behind `faults`; `parts` replace some, of the stores too."""
         faults = faults or Faults()
         table: Table = failing(self.table, faults)
         clock: Clock = failing(self.clock, faults)
+        kept = {name: parts.pop(name) for name in Stores.__slots__ if name in parts}
         ports: dict[str, Any] = {
             "rule": RULE,
             "exclusions": EXCLUSIONS,
-            "source": failing(ListSource(self.events), faults),
-            "findings": Findings(table),
-            "runs": Runs(table),
-            "lease": Leases(table, clock, LEASE),
-            "deliveries": Deliveries(table),
+            "source": failing(ListSource(self.events, silent=self.silent), faults),
+            "options": self.options,
+            "stores": replace(stores_on(table, clock, LEASE), **kept),
             "sink": failing(self.sink, faults),
             "clock": clock,
         }
         return Job(**(ports | parts))
+
+    def dispatch(self, **parts: Any) -> Dispatch:
+        """Return what takes requests for the job, with the defaults of its settings."""
+        return Dispatch(self.job(**parts), self.queue, catch_up_days=14, late_days=2)
 
     def run(self, first_day: str, last_day: str = "", faults: Faults | None = None, **parts: Any) -> Run:
         """Run the job once, a second after whatever came before."""
@@ -192,7 +213,11 @@ def stamps(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 def without_runs(table: MemoryTable) -> dict[Any, Any]:
     """Return a table's rows, those of runs and of the lease left out."""
-    return {key: values for key, values in table.contents().items() if key[0] not in {"runs", "run-ids", "leases"}}
+    return {
+        key: values
+        for key, values in table.contents().items()
+        if key[0] not in {"runs", "run-ids", "leases", "progress"}
+    }
 
 
 def titles(incidents: Iterable[Incident]) -> list[str]:

@@ -15,17 +15,14 @@ from typing import Self
 
 from rare_audit.app import DATABASE, OUTBOX, SystemClock
 from rare_audit.cli import SAMPLE
-from rare_audit.job import Job
+from rare_audit.job import Job, Options
 from rare_audit.ports import Entity, IncidentSink, Table
 from rare_audit.reporting.incident import Incident
 from rare_audit.rules import load_exclusions, load_rule
 from rare_audit.sinks.outbox import Outbox
 from rare_audit.sources.export import ExportFiles
 from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED
-from rare_audit.stores.deliveries import Deliveries
-from rare_audit.stores.findings import Findings
-from rare_audit.stores.leases import Leases
-from rare_audit.stores.runs import Runs
+from rare_audit.stores import stores_on
 from rare_audit.stores.sqlite import SqliteTable
 
 
@@ -65,6 +62,8 @@ class DyingTable(SqliteTable):
 class DyingSink:
     """ports.IncidentSink of a process that dies."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, sink: IncidentSink, death: Death) -> None:
         self._sink = sink
         self._death = death
@@ -94,12 +93,10 @@ def job(home: Path, table: Table, sink: IncidentSink) -> Job:
         rule=load_rule(),
         exclusions=load_exclusions(),
         source=ExportFiles([SAMPLE]),
-        findings=Findings(table),
-        runs=Runs(table),
-        lease=Leases(table, clock, timedelta(0)),
-        deliveries=Deliveries(table),
+        stores=stores_on(table, clock, timedelta(0)),
         sink=sink,
         clock=clock,
+        options=Options(retention_days=0),
     )
 
 

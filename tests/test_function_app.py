@@ -1,38 +1,38 @@
-"""The deployed app in the real Python worker of Azure Functions, the host being stood in for by functions_worker."""
+"""The triggers: how they are indexed by Microsoft's worker, and what they hand over and answer, called as functions.
 
+How they behave in that worker, behind a host, is in test_azure_end_to_end.
+"""
+
+import base64
 import json
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final
 
-import msgspec
+import azure.functions as func
 import pytest
 from azure.functions.timer import TimerRequest
 
 import function_app
-from rare_audit.app import DATABASE, OUTBOX
 from rare_audit.errors import SettingsError
-from rare_audit.ports import Run
-from rare_audit.reporting.incident import Incident
-from rare_audit.sources.sample import LAST_HUNTED, planted
-from rare_audit.stores.runs import Runs
-from rare_audit.stores.sqlite import SqliteTable
-from tests.job_world import files, stamps
-from tests.terminal import ROOT, northwind
+from tests.azure.local_stack import Stack
+from tests.terminal import ROOT
 
 SLOW_TO_LOAD: Final = (
-    "rare_audit.app",
-    "rare_audit.job",
+    "azure.core",
+    "azure.data.tables",
     "azure.identity",
+    "azure.monitor.query",
+    "azure.storage.queue",
     "duckdb",
     "rich",
     "yaml",
     "click",
     "sqlite3",
 )
-SETTINGS: Final = ("RARE_AUDIT_EXPORTS", "RARE_AUDIT_HOME")
+QUEUE: Final = "rare-audit-runs"
+DAY: Final = "2026-03-16"
 needs_worker: Final = pytest.mark.skipif(
     sys.version_info < (3, 13), reason="Microsoft's Python worker comes as a package for Python 3.13 and later only"
 )
@@ -51,56 +51,52 @@ def _python(*words: str, **environment: str) -> str:
     return ended.stdout.decode()
 
 
-def _worker(*names: str, **environment: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_python("-m", "tests.functions_worker", str(ROOT), *names, **environment))
+def _worker(**environment: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_python("-m", "tests.functions_worker", str(ROOT), **environment))
     return found
 
 
-def _yesterday() -> str:
-    return f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
-
-
-def _shifted(folder: Path, last: str) -> str:
-    """Write the bundled sample moved by whole days, so that it ends on `last`; return its path."""
-    days = date.fromisoformat(last) - date.fromisoformat(LAST_HUNTED)
-    lines = []
-    for line in northwind():
-        event = json.loads(line)
-        day, time = event["TimeGenerated"].split("T")
-        event["TimeGenerated"] = f"{date.fromisoformat(day) + days}T{time}"
-        lines.append(msgspec.json.encode(event) + b"\n")
-    file = folder / f"{last}.ndjson"
-    file.write_bytes(b"".join(lines))
-    return str(file)
-
-
-def _fired_yesterday(folder: Path, *names: str) -> tuple[str, list[dict[str, Any]]]:
-    """Fire functions on a sample that ends yesterday, which they find so too; return the day, and what came of it."""
-    while True:
-        day = _yesterday()
-        fired = _worker(*names, RARE_AUDIT_EXPORTS=_shifted(folder, day), RARE_AUDIT_HOME=str(folder / "home"))["fired"]
-        if day == _yesterday():
-            return day, fired
-
-
-def _runs(folder: Path) -> tuple[Run, ...]:
-    with SqliteTable(folder / "home" / DATABASE) as table:
-        return Runs(table).latest(9)
+# Indexing
 
 
 @needs_worker
 def test_indexes() -> None:
-    """There is one function: the timer, half past one at night unless the settings say otherwise."""
-    binding = {"direction": "IN", "type": "timerTrigger", "name": "timer", "schedule": "0 30 1 * * *"}
-    assert _worker()["functions"] == {"daily": [binding]}
-    assert _worker(RARE_AUDIT_SCHEDULE="")["functions"] == {"daily": [binding]}
-    other = _worker(RARE_AUDIT_SCHEDULE="0 0 5 * * 1")
-    assert other["functions"] == {"daily": [binding | {"schedule": "0 0 5 * * 1"}]}
+    """The worker finds a timer, two queues and four routes, of which the health alone needs no key."""
+    functions = _worker()["functions"]
+    triggers = {
+        name: next(one for one in bound if one["type"].endswith("Trigger")) for name, bound in functions.items()
+    }
+    assert triggers["daily"] == {
+        "direction": "IN", "type": "timerTrigger", "name": "timer", "schedule": "0 30 1 * * *",
+    }  # fmt: skip
+    queues = {name: (one["queueName"], one["connection"]) for name, one in triggers.items() if "queueName" in one}
+    assert queues == {
+        "run_days": (QUEUE, "AzureWebJobsStorage"),
+        "poison": (f"{QUEUE}-poison", "AzureWebJobsStorage"),
+    }
+    routes = {
+        name: (one["route"], one["methods"], one["authLevel"]) for name, one in triggers.items() if "route" in one
+    }
+    assert routes == {
+        "runs": ("runs", ["GET", "POST"], "FUNCTION"),
+        "run": ("runs/{id}", ["GET"], "FUNCTION"),
+        "findings": ("runs/{id}/findings", ["GET"], "FUNCTION"),
+        "health": ("health", ["GET"], "ANONYMOUS"),
+    }
+    assert len(functions) == 7
+
+
+@needs_worker
+def test_schedule() -> None:
+    """Half past one at night unless the settings say otherwise; an empty one is none."""
+    for given, expected in (("", "0 30 1 * * *"), ("0 0 5 * * 1", "0 0 5 * * 1")):
+        (timer,) = _worker(RARE_AUDIT_SCHEDULE=given)["functions"]["daily"]
+        assert timer["schedule"] == expected
 
 
 @needs_worker
 def test_indexing_loads_little() -> None:
-    """Indexing, which every cold start waits for, loads nothing of the job."""
+    """Indexing, which every cold start waits for, loads nothing of the job and no client."""
     loaded = _worker()["loaded"]
     assert "function_app" in loaded
     assert [name for name in loaded if name.startswith("rare_audit")] == []
@@ -115,64 +111,106 @@ def test_import_loads_little() -> None:
     assert not set(SLOW_TO_LOAD) & set(loaded)
 
 
-@needs_worker
-def test_timer_runs_the_job_for_yesterday(tmp_path: Path) -> None:
-    """Yesterday's planted cases are in the outbox as incidents; the row says who asked; a second time adds nothing."""
-    day, fired = _fired_yesterday(tmp_path, "daily")
-    assert fired == [{"ok": True, "error": ""}]
-    (run,) = _runs(tmp_path)
-    assert (run.state, run.first_day, run.last_day, run.asked_by, run.reason) == ("done", day, day, "timer", "")
-    paths = files(tmp_path / "home" / OUTBOX)
-    raised = [msgspec.json.decode(path.read_bytes(), type=Incident) for path in paths]
-    assert {incident.day for incident in raised} == {path.parent.name for path in paths} == {day}
-    assert sorted((one.initiated_by_app, one.operation_name) for each in raised for one in each.findings) == sorted(
-        (case.app, case.operation) for case in planted() if case.day == LAST_HUNTED and case.seen and not case.excluded
-    )
-    before = stamps(tmp_path / "home" / OUTBOX)
-    again, fired = _fired_yesterday(tmp_path, "daily!", "daily")
-    assert fired == [{"ok": True, "error": ""}] * 2
-    if again == day:  # it was not midnight meanwhile
-        assert stamps(tmp_path / "home" / OUTBOX) == before
-        assert [one.reason for one in _runs(tmp_path)] == ["", "past due", ""]
+def test_host_json() -> None:
+    """One message at a time, as the lease wants it; the queue's text is base64, as it is sent."""
+    host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+    queues = host["extensions"]["queues"]
+    assert (queues["batchSize"], queues["newBatchThreshold"], queues["visibilityTimeout"]) == (1, 0, "00:05:00")
+    assert queues["messageEncoding"] == "base64"
+    assert host["functionTimeout"] == "01:00:00"
 
 
-@needs_worker
-@pytest.mark.parametrize("missing", [SETTINGS, SETTINGS[:1], SETTINGS[1:]], ids="+".join)
-def test_missing_settings(missing: tuple[str, ...], tmp_path: Path) -> None:
-    """Without its settings the invocation fails in one line that names every one that is missing, and no other."""
-    given = {"RARE_AUDIT_EXPORTS": __file__, "RARE_AUDIT_HOME": str(tmp_path / "home")}
-    (fired,) = _worker("daily", **{name: value for name, value in given.items() if name not in missing})["fired"]
-    assert fired["ok"] is False
-    assert len(fired["error"].splitlines()) == 1
-    assert [name for name in SETTINGS if f"{name} is not set" in fired["error"]] == list(missing)
-    assert not (tmp_path / "home").exists()
+# Called as functions
 
 
-def test_called_as_a_function(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The same without the worker, on every Python: the function of the timer, in this process."""
-    monkeypatch.setenv("RARE_AUDIT_EXPORTS", _shifted(tmp_path, _yesterday()))
-    monkeypatch.setenv("RARE_AUDIT_HOME", str(tmp_path / "home"))
-    with caplog.at_level("INFO", logger="function_app"):
-        function_app.daily(TimerRequest(past_due=True))
-    (run,) = _runs(tmp_path)
-    assert (run.state, run.asked_by, run.reason) == ("done", "timer", "past due")
-    assert len(run.delivered) == len(files(tmp_path / "home" / OUTBOX))
-    told = f"run {run.id}: {len(run.changes.new)} findings, {len(run.delivered)} incidents"
-    assert [record.message for record in caplog.records if record.name == "function_app"] == [told]
-    monkeypatch.delenv("RARE_AUDIT_HOME")
-    with pytest.raises(SettingsError, match="RARE_AUDIT_HOME is not set"):
-        function_app.daily(TimerRequest())
+@pytest.fixture(scope="module")
+def running() -> Iterator[Stack]:
+    """Start a whole Azure without a host."""
+    with Stack(host=False) as stack:
+        yield stack
 
 
-@needs_worker
-def test_failed_run_fails_the_invocation(tmp_path: Path) -> None:
-    """What fails the run fails the invocation, so that it shows among the app's failures."""
-    export = tmp_path / "export"
-    export.write_bytes(b"{}")
-    (fired,) = _worker("daily", RARE_AUDIT_EXPORTS=str(export), RARE_AUDIT_HOME=str(tmp_path / "home"))["fired"]
-    assert fired["ok"] is False
-    (run,) = _runs(tmp_path)
-    assert run.state == "failed"
-    assert run.error in fired["error"]
+@pytest.fixture
+def stack(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """Give it empty, its settings being this process's."""
+    running.reset()
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    function_app._known_health.cache_clear()
+    return running
+
+
+def _asked(function: Any, method: str, body: Any = None, params: dict[str, str] | None = None, **route: str) -> Any:
+    # The decorators leave a builder in the function's place, which holds it.
+    data = json.dumps(body).encode() if body is not None else b""
+    request = func.HttpRequest(method, "https://app/api", params=params, route_params=route, body=data)
+    answer = _function(function)(request)
+    return answer.status_code, json.loads(answer.get_body()), answer
+
+
+def _function(built: Any) -> Any:
+    return built._function._func if hasattr(built, "_function") else built
+
+
+def _taken(stack: Stack, function: Any) -> None:
+    for text in stack.messages(QUEUE):
+        _function(function)(func.QueueMessage(id="1", body=base64.b64decode(text)))
+
+
+def test_from_request_to_incident(stack: Stack) -> None:
+    """A request is answered at once, its message runs it, and what it found can be asked for."""
+    status, told, answer = _asked(function_app.runs, "POST", {"date": DAY})
+    assert (status, answer.headers["Location"]) == (202, f"/api/runs/{told['id']}")
+    _taken(stack, function_app.run_days)
+    status, run, _ = _asked(function_app.run, "GET", id=told["id"])
+    assert (status, run["state"]) == (200, "done")
+    assert len(stack.sentinel.incidents) > 3
+    status, found, _ = _asked(function_app.findings, "GET", id=told["id"])
+    assert (status, len(found["findings"])) == (200, len(run["changes"]["new"]))
+    assert len(_asked(function_app.runs, "GET", params={"count": "5"})[1]["runs"]) == 1
+    assert _asked(function_app.health, "GET")[:2] == (200, {"status": "ok"})
+
+
+def test_refusals_are_problems(stack: Stack) -> None:
+    """What can't be done is a problem with the field; what is not there is 404."""
+    status, told, answer = _asked(function_app.runs, "POST", {"date": "2999-01-01"})
+    assert (status, told["field"], answer.mimetype) == (400, "date", "application/problem+json")
+    assert _asked(function_app.run, "GET", id="none")[0] == 404
+    assert stack.messages(QUEUE) == []
+
+
+def test_timer(stack: Stack) -> None:
+    """It sends a message for what is due; being late is the run's reason."""
+    _function(function_app.daily)(TimerRequest(past_due=True))
+    assert len(stack.messages(QUEUE)) == 1
+    (run,) = _asked(function_app.runs, "GET")[1]["runs"]
+    assert (run["state"], run["askedBy"], run["reason"]) == ("queued", "timer", "past due")
+    assert _asked(function_app.health, "GET")[:2] == (200, {"status": "never-run"})
+
+
+def test_poison(stack: Stack) -> None:
+    """The run of a message that nobody could finish is closed."""
+    _, told, _ = _asked(function_app.runs, "POST", {"date": DAY})
+    _taken(stack, function_app.poison)
+    assert _asked(function_app.run, "GET", id=told["id"])[1]["state"] == "failed"
+
+
+def test_health_is_looked_up_once_a_minute(stack: Stack) -> None:
+    """Anybody may ask for it: storage is not asked each time."""
+    _asked(function_app.health, "GET")
+    before = stack.gate.count()
+    for _ in range(20):
+        _asked(function_app.health, "GET")
+    assert stack.gate.count() == before
+
+
+def test_without_settings(stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A request learns that the app can't answer, the log why; a timer fails with the names."""
+    monkeypatch.delenv("LOG_ANALYTICS_WORKSPACE_ID")
+    status, told, _ = _asked(function_app.runs, "GET")
+    assert (status, "LOG_ANALYTICS" in json.dumps(told)) == (503, False)
+    assert "LOG_ANALYTICS_WORKSPACE_ID is not set" in caplog.text
+    assert _asked(function_app.health, "GET")[:2] == (503, {"status": "unknown"})
+    with pytest.raises(SettingsError, match="LOG_ANALYTICS_WORKSPACE_ID is not set"):
+        _function(function_app.daily)(TimerRequest())
+    assert stack.messages(QUEUE) == []

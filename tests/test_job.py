@@ -10,7 +10,8 @@ from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.funnel import Reading
 from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks
 from rare_audit.errors import InputError, ServiceError
-from rare_audit.ports import ConflictError, Run
+from rare_audit.ports import ConflictError
+from rare_audit.records import Run
 from rare_audit.reporting.incident import Incident
 from rare_audit.stores.deliveries import Deliveries
 from rare_audit.stores.leases import Leases
@@ -128,7 +129,7 @@ def test_nothing_rare(world: World) -> None:
 
 
 def test_no_events_at_all(world: World) -> None:
-    """An empty log is a run like any other."""
+    """A log in which apps did nothing is a run like any other; people did something."""
     run = world.run(SUNDAY, source=ListSource([]))
     assert (run.state, run.incidents, run.funnel and run.funnel.reading.events) == ("done", (), 0)
 
@@ -167,8 +168,9 @@ def test_again_writes_no_row_of_what_is_kept(world: World) -> None:
     faults = Faults()
     world.run(SUNDAY, MONDAY, faults)
     puts = [name for name in faults.names if name in {"MemoryTable.put", "MemoryTable.delete"}]
-    # the lease taken, renewed (for a batch of events and each day) and released; the run's index, first and last row
-    assert len(puts) == 8
+    # the lease taken, renewed (for a batch of events and each day) and released; the run's index, first and last row;
+    # and that it was a success
+    assert len(puts) == 9
 
 
 def test_order_of_events_does_not_matter(world: World, tmp_path: Path) -> None:
@@ -473,8 +475,8 @@ def test_what_another_day_left_is_delivered(world: World) -> None:
         ("", "", "days are written YYYY-MM-DD"),
         (f"{SUNDAY}T00:00:00", SUNDAY, "days are written YYYY-MM-DD"),
         (" 2026-03-15", SUNDAY, "days are written YYYY-MM-DD"),
-        (MONDAY, SUNDAY, "the first one first"),
-        ("2026-02-12", "2026-03-15", "expected one to 31 days"),
+        (MONDAY, SUNDAY, "2026-03-15 is before 2026-03-16"),
+        ("2026-02-12", "2026-03-15", "2026-02-12 to 2026-03-15 are more than 31 days"),
         (MONDAY, "2026-03-17", "2026-03-17 is not over yet"),
         ("2026-04-01", "2026-04-01", "2026-04-01 is not over yet"),
     ],

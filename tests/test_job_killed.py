@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from rare_audit.app import DATABASE, LEASE, OUTBOX, SystemClock
-from rare_audit.ports import Delivery, KeptFinding, Run
+from rare_audit.records import Delivery, KeptFinding, Run
 from rare_audit.sinks.outbox import Outbox
 from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED
+from rare_audit.stores import stores_on
 from rare_audit.stores.deliveries import Deliveries
 from rare_audit.stores.findings import Findings
-from rare_audit.stores.leases import Leases
 from rare_audit.stores.runs import Runs
 from rare_audit.stores.sqlite import SqliteTable
 from tests.job_world import RULE, files
@@ -54,7 +54,7 @@ class _Left:
 def _run(home: Path) -> Run:
     with SqliteTable(home / DATABASE) as table:
         parts = job(home, table, Outbox(home / OUTBOX))
-        later = replace(parts, clock=_Later(), lease=Leases(table, _Later(), LEASE))
+        later = replace(parts, clock=_Later(), stores=stores_on(table, _Later(), LEASE))
         return later.run(FIRST_HUNTED, LAST_HUNTED, asked_by="test")
 
 

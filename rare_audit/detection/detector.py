@@ -104,8 +104,8 @@ class Detector:
         key = self._glances.get(glance)
         if (key is not None and self.seen[key] >> slot & 1) or not may_count(target_resources):
             return
-        target = _first(targets_of(target_resources))
-        combination = _combination(operation, initiator, target)
+        target = first_target(targets_of(target_resources))
+        combination = combination_of(operation, initiator, target)
         for row in property_rows(target, self._ignored):
             if row.dropped is None:
                 key = self.key(combination, row.name)
@@ -133,13 +133,13 @@ class Detector:
             self.dropped[drop] += 1
             return
         targets = targets_of(json_text(event.target_resources))
-        rows = list(property_rows(_first(targets), self._ignored))
+        rows = list(property_rows(first_target(targets), self._ignored))
         self.dropped_rows.update(row.dropped for row in rows if row.dropped is not None)
         counted = [(place, row) for place, row in enumerate(rows) if row.dropped is None]
         if not counted:
             self.dropped[last_drop(rows)] += 1
             return
-        combination = _combination(operation, initiator, _first(targets))
+        combination = combination_of(operation, initiator, first_target(targets))
         names = frozenset(row.name for _, row in counted)
         if not self._remember(event, slot, combination, names):
             candidate = self.candidates.setdefault((slot, combination), Candidate())
@@ -189,11 +189,13 @@ class Detector:
         return bool(lookback or self._first_tick.get(key, 0) >> slot & 1)
 
 
-def _first(targets: list[Target]) -> Target:
+def first_target(targets: list[Target]) -> Target:
+    """`TargetResources.[0]`: an empty one where there is none."""
     return targets[0] if targets else NO_TARGET
 
 
-def _combination(operation: str, initiator: Initiator, target: Target) -> Combination:
+def combination_of(operation: str, initiator: Initiator, target: Target) -> Combination:
+    """Return the columns that the rule extends an event by, and groups by."""
     return (
         operation,
         initiator.app,

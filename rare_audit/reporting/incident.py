@@ -8,6 +8,7 @@ import msgspec
 
 from rare_audit.detection.finding import Finding, content_id
 from rare_audit.detection.rule import Rule
+from rare_audit.reporting.coverage import Coverage
 from rare_audit.reporting.text import markdown, one_line
 
 TITLE_CAP: Final = 200
@@ -67,8 +68,12 @@ def incident_id(finding: Finding) -> str:
     return content_id("incident", finding.rule_id, app_of(finding).identity, finding.day)
 
 
-def group(rule: Rule, findings: Iterable[Finding], raised: Mapping[str, str]) -> tuple[Incident, ...]:
+def group(
+    rule: Rule, findings: Iterable[Finding], raised: Mapping[str, str], coverage: Coverage | None = None
+) -> tuple[Incident, ...]:
     """Return the incidents of these findings, ordered by their first activity.
+
+    `coverage` is the health of their baseline; they tell of it where days of it are missing.
 
     `raised` maps the ids of findings that were part of an incident before to that incident's id: there they stay, even
     if events that came late have since told another id of the app.
@@ -76,7 +81,8 @@ def group(rule: Rule, findings: Iterable[Finding], raised: Mapping[str, str]) ->
     members: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         members[raised.get(finding.id) or incident_id(finding)].append(finding)
-    incidents = (_incident(rule, id_, tuple(sorted(those, key=_order))) for id_, those in members.items())
+    gaps = _gaps(coverage) if coverage else ""
+    incidents = (_incident(rule, id_, tuple(sorted(those, key=_order)), gaps) for id_, those in members.items())
     return tuple(sorted(incidents, key=lambda incident: (incident.first_activity, incident.id)))
 
 
@@ -84,7 +90,7 @@ def _order(finding: Finding) -> tuple[str, str]:
     return finding.start_time, finding.id
 
 
-def _incident(rule: Rule, id_: str, findings: tuple[Finding, ...]) -> Incident:
+def _incident(rule: Rule, id_: str, findings: tuple[Finding, ...], gaps: str) -> Incident:
     first = findings[0]
     app = app_of(first)
     return Incident(
@@ -93,7 +99,7 @@ def _incident(rule: Rule, id_: str, findings: tuple[Finding, ...]) -> Incident:
         day=first.day,
         app=app,
         title=_title(app, findings),
-        description=_description(rule, app, findings),
+        description=_description(rule, app, findings, gaps),
         severity=rule.severity,
         first_activity=first.start_time,
         last_activity=max(finding.end_time for finding in findings),
@@ -105,15 +111,22 @@ def _incident(rule: Rule, id_: str, findings: tuple[Finding, ...]) -> Incident:
 
 
 def _title(app: App, findings: tuple[Finding, ...]) -> str:
-    operations = list(dict.fromkeys(one_line(finding.operation_name, _NO_MORE) for finding in findings))
+    operations = list(dict.fromkeys(one_line(finding.operation_name.strip(), _NO_MORE) for finding in findings))
     more = f" and {len(operations) - 1} more" if len(operations) > 1 else ""
     name = one_line(app.name, 80)
     return one_line(f"Rare activity by app {name}: {operations[0]}{more}", TITLE_CAP)
 
 
-def _description(rule: Rule, app: App, findings: tuple[Finding, ...]) -> str:
+def _gaps(coverage: Coverage) -> str:
+    """Return a sentence on the days that a baseline lacks, "" where it lacks none."""
+    if not coverage.missing:
+        return ""
+    return f" Of the days it was compared with, {coverage}; without any: {', '.join(coverage.missing)}."
+
+
+def _description(rule: Rule, app: App, findings: tuple[Finding, ...], gaps: str) -> str:
     lines = [
-        _opening(rule, app, findings[0]),
+        _opening(rule, app, findings[0]) + gaps,
         "",
         *(_sentence(finding) for finding in findings[:_LISTED]),
     ]

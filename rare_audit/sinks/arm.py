@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from rare_audit.errors import ServiceError
+from rare_audit.places import Workspace
 from rare_audit.reporting.text import one_line
 
 if TYPE_CHECKING:
@@ -30,46 +31,14 @@ STABLE: Final = "2025-09-01"
 """The newest stable version: Azure/azure-rest-api-specs, specification/securityinsights, its readme's tag."""
 PREVIEW: Final = "2025-07-01-preview"
 """The version whose bookmarks have entities and tactics: its example CreateBookmark, at the same place."""
+AUTHORIZATION: Final = "2022-04-01"
+"""Of Microsoft.Authorization/permissions: https://learn.microsoft.com/rest/api/authorization/permissions."""
 
-_WORKSPACE: Final = re.compile(
-    r"/?subscriptions/(?P<subscription>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-    r"/resourcegroups/(?P<group>[\w.()-]{0,89}[\w()-])"
-    r"/providers/microsoft\.operationalinsights/workspaces/(?P<name>[a-z0-9][a-z0-9-]{1,88}[a-z0-9])/?",
-    re.IGNORECASE | re.ASCII,
-)
-"""Names as the SecurityInsights API, 2025-09-01, takes them; groups as ARM's resource-name-rules have them."""
 _SECRET: Final = re.compile(r"(Bearer\s+)\S+|eyJ[\w-]+\.[\w.-]+", re.IGNORECASE)
 _LONGEST_WAIT: Final = 16.0
 _MOST_PAGES: Final = 100
 
 T = TypeVar("T")
-
-
-class Workspace(msgspec.Struct, frozen=True):
-    """A Log Analytics workspace with Sentinel on it, by its place in Azure Resource Manager."""
-
-    subscription: str
-    group: str
-    name: str
-
-    @property
-    def path(self) -> str:
-        """The workspace's resource id, percent-encoded."""
-        return (
-            f"/subscriptions/{self.subscription}/resourceGroups/{quote(self.group)}"
-            f"/providers/Microsoft.OperationalInsights/workspaces/{self.name}"
-        )
-
-
-def parse_workspace(text: str) -> Workspace:
-    """Read a workspace's resource id, whatever the case of its letters. Raises ValueError for anything else."""
-    found = _WORKSPACE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(
-            "expected /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.OperationalInsights/workspaces/"
-            f"<name>, got {one_line(text, 200)!r}"
-        )
-    return Workspace(**found.groupdict())
 
 
 class UnsettledError(ServiceError):
@@ -96,8 +65,15 @@ class Resource(msgspec.Struct, frozen=True):
     etag: str | None = None
 
 
-class _Page(msgspec.Struct, frozen=True, rename={"next_link": "nextLink"}):
-    value: tuple[Resource, ...]
+class Permission(msgspec.Struct, frozen=True, rename="camel"):
+    """What one assignment of a role gives: these actions but for those; `*` stands for any text."""
+
+    actions: tuple[str, ...] = ()
+    not_actions: tuple[str, ...] = ()
+
+
+class _Page(msgspec.Struct, Generic[T], frozen=True, rename={"next_link": "nextLink"}):
+    value: tuple[T, ...]
     next_link: str | None = None
 
 
@@ -174,24 +150,36 @@ class Arm:
 
     def list(self, path: str) -> Iterator[Resource]:
         """Yield the resources of a collection, page by page. Raises UnsettledError or RefusedError."""
-        url = self._url(path, STABLE)
-        for _ in range(_MOST_PAGES):
-            answer = self._answer("GET", url)
-            if answer.status_code == 404:
-                raise self._refused(answer)
-            page = self._read(answer, _Page)
-            yield from page.value
-            if not page.next_link:
-                return
-            url = page.next_link
-            if urlsplit(url)[:2] != urlsplit(self._endpoint)[:2]:
-                raise RefusedError(f"{self._endpoint} names another host for a list's next page; it is not asked")
+        yield from self._pages(self._url(path, STABLE), _Page[Resource])
+
+    def permissions(self) -> tuple[Permission, ...]:
+        """Return what the identity's roles let it do with the workspace. Raises UnsettledError or RefusedError."""
+        where = f"{self.workspace.path}/providers/Microsoft.Authorization/permissions"
+        return tuple(self._pages(f"{self._endpoint}{where}?api-version={AUTHORIZATION}", _Page[Permission]))
 
     def check(self) -> None:
         """Return if the workspace answers; raise UnsettledError or RefusedError otherwise."""
         answer = self._answer("GET", f"{self._url('incidents', STABLE)}&$top=1")
         if answer.status_code == 404:
             raise self._refused(answer)
+
+    @property
+    def scope(self) -> str:
+        """What the identity's token is asked for."""
+        return f"{self._endpoint}/.default"
+
+    def _pages(self, url: str, kind: type[_Page[T]]) -> Iterator[T]:
+        for _ in range(_MOST_PAGES):
+            answer = self._answer("GET", url)
+            if answer.status_code == 404:
+                raise self._refused(answer)
+            page = self._read(answer, kind)
+            yield from page.value
+            if not page.next_link:
+                return
+            url = page.next_link
+            if urlsplit(url)[:2] != urlsplit(self._endpoint)[:2]:
+                raise RefusedError(f"{self._endpoint} names another host for a list's next page; it is not asked")
 
     @cached_property
     def _client(self) -> "PipelineClient[HttpRequest, HttpResponse]":
@@ -204,7 +192,7 @@ class Arm:
             policies=[
                 policies.RequestIdPolicy(),
                 policies.UserAgentPolicy("rare-audit"),
-                policies.BearerTokenCredentialPolicy(self._credential(), f"{self._endpoint}/.default"),
+                policies.BearerTokenCredentialPolicy(self._credential(), self.scope),
             ],
             transport=self._transport or RequestsTransport(connection_timeout=10, read_timeout=60),
         )

@@ -12,6 +12,9 @@ from rare_audit.reporting.text import json_safe
 class Outbox:
     """ports.IncidentSink into a folder: `<folder>/<day>/<incident id>.json`."""
 
+    notes: tuple[str, ...] = ()
+    """Nothing is ever left out."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 

@@ -1,5 +1,6 @@
 """Audit events from exports, as people have them: files and standard input."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -74,6 +75,16 @@ class ExportFiles:
         for each in self._inputs:
             each.keep()
         return max((event.ticks for event in self._all(Tally(strict=self._strict), None)), default=None)
+
+    def coverage(self, start: int, end: int) -> dict[str, int]:
+        """Return how many records each UTC day (`YYYY-MM-DD`) of a range (ticks) has; reads all files, like `events`.
+
+        What can be read only once is copied to a temporary file first.
+        """
+        for each in self._inputs:
+            each.keep()
+        events = self._all(Tally(strict=False), None)
+        return dict(Counter(event.time_generated[:10] for event in events if start <= event.ticks < end))
 
     def _all(self, tally: Tally, progress: Callable[[int], None] | None) -> Iterator[AuditEvent]:
         # Chained, not yielded one by one: for large exports that is a tenth of the time.

@@ -14,7 +14,7 @@ from rare_audit.detection.funnel import Reading
 from rare_audit.detection.rule import Rule
 from rare_audit.detection.ticks import TICKS_PER_DAY, TICKS_PER_SECOND, format_ticks, parse_ticks
 from rare_audit.errors import ServiceError
-from rare_audit.sources.log_analytics_answer import Answer, read_days, read_events, read_last
+from rare_audit.sources.log_analytics_answer import Answer, Rows, read_days, read_events, read_last, read_rows
 from rare_audit.sources.log_analytics_client import (
     DEFAULT_ENDPOINT,
     Connection,
@@ -28,6 +28,7 @@ from rare_audit.sources.log_analytics_query import (
     coverage_question,
     events_question,
     last_event_question,
+    whole_question,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class LogAnalytics:
         self._reading = Reading()
         self._arrived = ""
 
+    @property
+    def scope(self) -> str:
+        """What the identity's token is asked for."""
+        return f"{self._workspace.origin}/.default"
+
     def events(self, start: int, end: int) -> Generator[AuditEvent, None, None]:
         """Yield the events with `start <= TimeGenerated < end` (ticks) that meet the rules' common condition.
 
@@ -113,12 +119,25 @@ class LogAnalytics:
         """Return the latest TimeGenerated in a range (all ticks), None where it has no event. Raises ServiceError."""
         return self._once(last_event_question(start, end), read_last)
 
-    def _once(self, question: Question, read: Callable[[bytearray], Read]) -> Read:
-        """Ask what has one small answer; an answer that is not whole is asked for again a few times."""
+    def query(self, text: str, start: int, end: int) -> Rows:
+        """Return all columns and rows that a query gives over a range (ticks), which its own time bounds lie in.
+
+        Raises ServiceError, where the answer is cut off too: a part of it is never returned.
+        """
+        try:
+            return self._once(whole_question(text, start, end), read_rows, repeated=1)
+        except IncompleteAnswerError as error:
+            raise ServiceError(
+                f"the query's result can't be had whole: {error}; the service gives at most 500,000 rows or 64 MB, so "
+                "ask for a shorter time"
+            ) from error
+
+    def _once(self, question: Question, read: Callable[[bytearray], Read], repeated: int = REPEATED) -> Read:
+        """Ask what has one answer; one that is not whole is asked for again, `repeated` times."""
         patience, halt = self._patience, threading.Event()
         deadline = patience.clock() + patience.budget
         with closing(self._workspace.connect()) as connection:
-            for tried in range(REPEATED):
+            for tried in range(repeated):
                 with suppress(IncompleteAnswerError):
                     return read(connection.ask(question, deadline, halt))
                 patience.sleep(halt, patience.pause(tried, None))

@@ -37,6 +37,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
+class Rows(msgspec.Struct, frozen=True):
+    """The rows of a whole answer to any query, as JSON holds their cells; dynamic ones are JSON text."""
+
+    columns: tuple[str, ...]
+    cells: list[tuple[Any, ...]]
+
+
 class _Column(msgspec.Struct):
     name: str
 
@@ -58,7 +65,7 @@ class _Body(msgspec.Struct):
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
 _decode_rows: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_cells: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_counts: Final = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
+_decode_plain: Final = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 
 
 def read_events(body: bytearray) -> Answer:
@@ -97,6 +104,18 @@ def read_last(body: bytearray) -> int | None:
         raise ServiceError("Log Analytics answered with a time that can't be read") from error
 
 
+def read_rows(body: bytearray) -> Rows:
+    """Return the rows of a whole answer to any query; raises as `read_events` does."""
+    table = _table(body, ())
+    try:
+        cells = _decode_plain(table.rows)
+    except msgspec.DecodeError as error:
+        raise ServiceError("Log Analytics answered with rows that can't be read") from error
+    if any(len(row) != len(table.names) for row in cells):
+        raise ServiceError("Log Analytics answered with rows of another length than its columns")
+    return Rows(table.names, cells)
+
+
 def _table(body: bytearray, expected: Sequence[str]) -> _Table:
     try:
         read = _decode_body(body)
@@ -118,7 +137,7 @@ def _plain_rows(body: bytearray, columns: tuple[str, ...]) -> list[tuple[Any, ..
     table = _table(body, columns)
     pick = _picker(table.names, columns)
     try:
-        return list(map(pick, _decode_counts(table.rows)))
+        return list(map(pick, _decode_plain(table.rows)))
     except (msgspec.DecodeError, IndexError) as error:
         raise ServiceError("Log Analytics answered with rows that can't be read") from error
 

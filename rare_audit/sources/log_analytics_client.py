@@ -92,7 +92,8 @@ class Workspace:
         self, workspace_id: str, credential: "Callable[[], TokenCredential]", endpoint: str, patience: Patience
     ) -> None:
         """Check the settings; raises SettingsError for a workspace id or an endpoint that can't be one."""
-        self.url = f"{_checked_endpoint(endpoint)}/v1/workspaces/{_checked_id(workspace_id)}/query"
+        self.origin = _checked_endpoint(endpoint)
+        self.url = f"{self.origin}/v1/workspaces/{_checked_id(workspace_id)}/query"
         self.patience = patience
         self._make_credential = credential
         self._credential: TokenCredential | None = None
@@ -107,7 +108,7 @@ class Workspace:
         # repeats 504 as it is, and has neither jitter nor an eye on bodies that end early.
         client = LogsQueryClient(
             self._credential,
-            endpoint=self.url.partition("/v1/")[0],
+            endpoint=self.origin,
             retry_total=0,
             connection_data_block_size=_BLOCK,
         )

@@ -51,6 +51,11 @@ def last_event_question(start: int, end: int) -> Question:
     return _question(start, end, "summarize Last = max(TimeGenerated)")
 
 
+def whole_question(text: str, start: int, end: int) -> Question:
+    """Ask what a whole query asks, confined to a range (ticks) and the second in which that ends."""
+    return Question(text, _timespan(start, end))
+
+
 def _question(start: int, end: int, *steps: str) -> Question:
     bounds = f"where TimeGenerated >= datetime({_instant(start)}) and TimeGenerated < datetime({_instant(end)})"
     return Question("\n| ".join(("AuditLogs", bounds, *steps)), _timespan(start, end))

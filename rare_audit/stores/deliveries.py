@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rare_audit.ports import Delivery, Entity, Table
+from rare_audit.ports import Entity, Table
+from rare_audit.records import Delivery
 from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
 

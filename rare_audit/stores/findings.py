@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from rare_audit.ports import Entity, KeptFinding, Table, Value
+from rare_audit.ports import Entity, Table, Value
+from rare_audit.records import KeptFinding
 from rare_audit.reporting.incident import app_of
 from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of

@@ -58,11 +58,18 @@ class Leases:
         except ConflictError:
             return
 
+    def is_held(self, name: str) -> bool:
+        """Tell whether somebody holds it now."""
+        _, held = self._read(name)
+        return held is not None and bool(held.holder) and self._clock.now() < held.until
+
     def _take(self, row: Entity, name: str, holder: str) -> None:
         try:
             self._write(row, _Held(name, holder, self._clock.now() + self._duration))
         except ConflictError as error:
-            raise _conflict(name, self._read(name)[1]) from error
+            held = self._read(name)[1]
+            if held is None or held.holder != holder:  # else two threads of the holder renewed it at once
+                raise _conflict(name, held) from error
 
     def _read(self, name: str) -> tuple[Entity, _Held | None]:
         """Return the row, one without etag where there is none, and what it says."""

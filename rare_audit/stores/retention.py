@@ -9,6 +9,7 @@ import msgspec
 from rare_audit.detection.ticks import day_ticks
 from rare_audit.ports import Table
 from rare_audit.stores.deliveries import Deliveries
+from rare_audit.stores.dry_findings import DryFindings
 from rare_audit.stores.findings import Findings
 from rare_audit.stores.runs import Runs
 
@@ -25,15 +26,30 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
-def sweep(table: Table, before_day: str, most: int = MOST) -> Swept:
+class TableRetention:
+    """ports.Retention."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def sweep(self, before_day: str, dry_before_day: str) -> bool:
+        """Remove some of what belongs to UTC days before these, of all and of dry runs; tell if there is more."""
+        return sweep(self._table, before_day, dry_before_day).more
+
+
+def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", most: int = MOST) -> Swept:
     """Remove what belongs to UTC days before `before_day` (`YYYY-MM-DD`): at most `most` rows; tell if more is due.
+
+    What dry runs found goes earlier, before `dry_before_day`.
 
     A finding and a delivery belong to their day, a run to the day it started; pending deliveries go too. Nothing else
     is ever removed. Cut short anywhere, the next call ends it: each row goes before the one it is found by. The caller
     holds the lease, so that no run writes what is being removed. ValueError where `before_day` is no day.
     """
     day_ticks(before_day)
+    day_ticks(dry_before_day)
     due = chain(
+        DryFindings(table).expired(max(before_day, dry_before_day)),
         Findings(table).expired(before_day),
         Deliveries(table).expired(before_day),
         Runs(table).expired(before_day),

@@ -5,7 +5,8 @@ from itertools import islice
 from typing import Final
 
 from rare_audit.detection.ticks import END_OF_TIME, day_ticks, parse_ticks
-from rare_audit.ports import ConflictError, Entity, Run, Table
+from rare_audit.ports import ConflictError, Entity, Table
+from rare_audit.records import Run
 from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
 

@@ -56,7 +56,7 @@ def by_connection_string(text: str, table: str, options: Mapping[str, Any]) -> "
         return TableCalls(TableClient.from_connection_string(text, table, **options))
     except ValueError as error:
         hint = "expected the one that the storage account shows under Access keys"
-        raise ServiceError(f"the storage connection string can't be used: {_told(error)}; {hint}") from error
+        raise ServiceError(f"the storage connection string can't be used: {told(error)}; {hint}") from error
 
 
 def by_identity(url: str, credential: TokenCredential, table: str, options: Mapping[str, Any]) -> "TableCalls":
@@ -65,7 +65,7 @@ def by_identity(url: str, credential: TokenCredential, table: str, options: Mapp
         return TableCalls(TableClient(url, table, credential=credential, **options))
     except ValueError as error:
         expected = "expected https://NAME.table.core.windows.net"
-        raise ServiceError(f"the table service URL {_told(url)} can't be used: {_told(error)}; {expected}") from error
+        raise ServiceError(f"the table service URL {told(url)} can't be used: {told(error)}; {expected}") from error
 
 
 class TableCalls:
@@ -150,15 +150,15 @@ class TableCalls:
         if isinstance(error, HttpResponseError) and error.status_code:
             code = _code(error)
             answered = f"answered {error.status_code} {code}".rstrip()
-            hint = _remedy(error.status_code, code) or _told(_found(_MESSAGE, error) or error)
+            hint = _remedy(error.status_code, code) or told(_found(_MESSAGE, error) or error)
             return f"{self._name} {answered}: {hint}"
         if isinstance(error, ClientAuthenticationError):
-            return f"no credentials for {self._name}: {_told(error)}; check the account key, or the app's identity"
+            return f"no credentials for {self._name}: {told(error)}; check the account key, or the app's identity"
         if isinstance(error, ServiceRequestError):
-            return f"{self._name} can't be reached: {_told(error)}; check the account's name and the network"
+            return f"{self._name} can't be reached: {told(error)}; check the account's name and the network"
         if isinstance(error, ServiceResponseError):
-            return f"{self._name} did not answer, tried repeatedly: {_told(error)}; try again later"
-        return f"{self._name} gave an answer that is not the service's: {_told(error)}; check its URL and any proxy"
+            return f"{self._name} did not answer, tried repeatedly: {told(error)}; try again later"
+        return f"{self._name} gave an answer that is not the service's: {told(error)}; check its URL and any proxy"
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def _found(pattern: re.Pattern[str], error: HttpResponseError) -> str:
     return found[1] if found else ""
 
 
-def _told(error: object) -> str:
+def told(error: object) -> str:
     """Return the first line of an error's text, without secrets and what only a debugger wants."""
     text = _scrubbed(str(error)).strip().partition("\n")[0]
     return one_line(_NOISE.sub("", text), _TOLD)

@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import duckdb
@@ -141,6 +142,7 @@ def _rows(cursor: Any) -> Iterator[list[Any]]:
         yield from map(list, rows)
 
 
+@lru_cache(maxsize=1_000)
 def _sql(query: str, timespan: tuple[int, int] | None) -> str:
     text = re.sub(r"\bingestion_time\(\)", _ARRIVED, query).replace("TargetResources.[0]", "TargetResources[0]")
     sql = str(duckdb_kql.to_sql(text, schema={"AuditLogs": [*COLUMNS, _ARRIVED]}))

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -20,6 +21,7 @@ from typing import Any, Final, NamedTuple, Self
 import msgspec
 
 from rare_audit.detection.ticks import parse_ticks
+from tests.azure.gate import Answer, Gate
 from tests.azure.kql_table import KqlTable, QueryError, Result
 from tests.azure.tls import HOST, Authority
 
@@ -65,6 +67,15 @@ class Exchange:
         if length is not None:
             self.hang_up()
 
+    def send_answer(self, answer: tuple[int, bytes] | Answer) -> None:
+        """Send the true answer, or what the gate put in its place."""
+        if not isinstance(answer, Answer):
+            self.send(*answer)
+        elif answer.status:
+            self.send(answer.status, answer.body, retry=answer.headers.get("Retry-After", ""))
+        else:
+            self.hang_up()
+
     def send_chunk(self, body: bytes) -> None:
         """Send a chunked response that lacks its end."""
         handler = self._handler
@@ -94,11 +105,10 @@ class LogAnalyticsServer:
     def __init__(self, table: KqlTable, authority: Authority, accepts: Callable[[str], bool]) -> None:
         """Listen on a free port. `accepts` tells whether a bearer token is good."""
         self.table = table
+        self.gate = Gate()
         self.accepts = accepts
         self.workspace = WORKSPACE
-        self.readable = True
-        self.most_bytes = MOST_BYTES
-        self.most_rows = MOST_ROWS
+        self.readable, self.most_bytes, self.most_rows = True, MOST_BYTES, MOST_ROWS
         self.faults: deque[Fault] = deque()
         self.asked: list[Asked] = []
         self.most_at_once = 0
@@ -208,16 +218,21 @@ class _Handler(BaseHTTPRequestHandler):
             fault = service.faults.popleft() if service.faults else None
         exchange = Exchange(self, lambda: service.answer(found[1] if found else "", token, body))
         try:
-            if together > MOST_AT_ONCE:
-                exchange.send(429, error_body("TooManyRequests", "Too many queries at a time"))
-            elif fault is not None:
+            if fault is not None and together <= MOST_AT_ONCE:
                 fault(exchange)
-            elif found is None:
-                exchange.send(404, error_body("PathNotFoundError", "The requested path does not exist"))
             else:
-                exchange.send(*exchange.answer())
+                handle = partial(self._true, exchange, found, together)
+                exchange.send_answer(service.gate.around("logs", "POST", self.path, handle))
         finally:
             self.server.finished(self, 0)
+
+    @staticmethod
+    def _true(exchange: Exchange, found: re.Match[str] | None, together: int) -> tuple[int, bytes]:
+        if together > MOST_AT_ONCE:
+            return 429, error_body("TooManyRequests", "Too many queries at a time")
+        if found is None:
+            return 404, error_body("PathNotFoundError", "The requested path does not exist")
+        return exchange.answer()
 
     def _as_asked(self, body: bytes) -> Asked:
         try:

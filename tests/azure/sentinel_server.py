@@ -11,12 +11,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.azure.gate import Answer, Gate
+from tests.azure.sentinel_permissions import CONTRIBUTOR_AND_READER, Permission, permissions
 from tests.azure.sentinel_rules import RefusalError, check, need
 from tests.azure.sentinel_state import Fault, Resource, Workspace
 
@@ -42,10 +44,22 @@ class SentinelServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, context: ssl.SSLContext, *, page: int = 5) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        page: int = 5,
+        accepts: Callable[[str], bool] = bool,
+        gate: Gate | None = None,
+    ) -> None:
+        """Listen on a free port. `accepts` tells whether a bearer token is good; any is, unless told otherwise."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self._context = context
         self.page = page
+        self.accepts = accepts
+        self.gate = gate or Gate()
+        self.permissions: tuple[Permission, ...] = CONTRIBUTOR_AND_READER
+        """What the caller may do by the permissions API; `denied` is what really is refused."""
         self.workspace = Workspace()
         self.lock = threading.Lock()
         self.requests: list[tuple[str, str]] = []
@@ -88,8 +102,11 @@ class SentinelServer(ThreadingHTTPServer):
         """Do what is asked; return status and body."""
         parts = urlsplit(url)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        path = unquote(parts.path)
+        if (found := permissions(method, path, query, WORKSPACE_ID, self.permissions)) is not None:
+            return 200, found
         with self.lock:
-            return self._do(method, unquote(parts.path), query, body)
+            return self._do(method, path, query, body)
 
     def _do(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
         version = query.get("api-version", "")
@@ -204,17 +221,24 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.requests.append((self.command, urlsplit(self.path).path.removeprefix(f"{BASE}/")))
             fault = self.server.faults.pop(len(self.server.requests), self.server.always)
-        if fault is None:
-            self._send(*self._answered(body))
-        else:
+        path = urlsplit(self.path).path
+        answered = self.server.gate.around("arm", self.command, path, lambda: None if fault else self._answered(body))
+        if isinstance(answered, Answer):
+            self._send_answer(answered)
+        elif answered:
+            self._send(*answered)
+        elif fault:
             self._fail(fault, body)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815 - http.server's names
 
     def _answered(self, body: bytes) -> tuple[int, Any]:
         try:
-            if not re.fullmatch(r"Bearer \S+", self.headers.get("Authorization", "")):
+            token = re.fullmatch(r"Bearer (\S+)", self.headers.get("Authorization", ""))
+            if not token:
                 raise RefusalError(401, "AuthenticationFailed", "the 'Authorization' header is missing")  # noqa: TRY301 - answered like all else
+            if not self.server.accepts(token[1]):
+                raise RefusalError(401, "InvalidAuthenticationToken", "the access token is invalid")  # noqa: TRY301 - as above
             if "json" not in self.headers.get("Content-Type", "json"):
                 raise RefusalError(415, "UnsupportedMediaType", "expected JSON")  # noqa: TRY301 - as above
             return self.server.answer(self.command, self.path, body)
@@ -236,6 +260,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.close_connection = True
 
+    def _send_answer(self, answer: Answer) -> None:
+        if answer.status:
+            self._send_bytes(answer.status, answer.body, dict(answer.headers))
+        else:
+            self.close_connection = True
+
     def _send(self, status: int, body: Any, *, cut: bool = False) -> None:
         self._send_bytes(status, json.dumps(body).encode(), {}, cut=cut)
 
@@ -249,9 +279,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(context: ssl.SSLContext, *, page: int = 5) -> Iterator[SentinelServer]:
-    """Run the stand-in while the block runs; lists come in pages of `page`."""
-    with SentinelServer(context, page=page) as server:
+def serving(context: ssl.SSLContext, **options: Any) -> Iterator[SentinelServer]:
+    """Run the stand-in while the block runs, with the options of SentinelServer."""
+    with SentinelServer(context, **options) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from rare_audit.errors import ServiceError
+from rare_audit.places import Workspace, parse_workspace
 from rare_audit.reporting.roll_up import choose
 from rare_audit.reporting.sentinel_bodies import bookmark_id, comment_id, incident_properties, relation_name
-from rare_audit.sinks.arm import Workspace, parse_workspace
 from rare_audit.sinks.sentinel_memo import Memo, read_memo
 from tests.azure.sentinel_server import BASE, GROUP, SUBSCRIPTION, WORKSPACE, WORKSPACE_ID
 from tests.azure.sentinel_state import Fault
@@ -558,7 +558,8 @@ def test_no_workspace(text: str) -> None:
 def test_azure_is_imported_when_first_used() -> None:
     """Importing the sink, and making one, costs nothing of azure."""
     program = (
-        "import sys; from rare_audit.sinks.arm import *; from rare_audit.sinks.sentinel import Sentinel; "
+        "import sys; from rare_audit.sinks.arm import Arm; from rare_audit.sinks.sentinel import Sentinel; "
+        "from rare_audit.places import parse_workspace; "
         f"Sentinel(Arm(parse_workspace('{WORKSPACE_ID}'), lambda: None)); "
         "print([name for name in sys.modules if name.split('.')[0] in ('azure', 'requests')])"
     )

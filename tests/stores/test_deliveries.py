@@ -5,7 +5,8 @@ import pytest
 
 from rare_audit.detection.finding import content_id
 from rare_audit.errors import ServiceError
-from rare_audit.ports import Delivery, Entity, Table
+from rare_audit.ports import Entity, Table
+from rare_audit.records import Delivery
 from rare_audit.stores.deliveries import Deliveries
 from tests.builders import RULE_ID, delivery
 from tests.fakes import FailingTable, Killed, MemoryTable

@@ -97,21 +97,21 @@ def test_bounded_work(table: Table) -> None:
     _fill_all(table)
     _fill_new(expected := MemoryTable())
     counting = FailingTable(table)
-    swept = [sweep(counting, _BEFORE, 5)]
+    swept = [sweep(counting, _BEFORE, most=5)]
     assert counting.written == 5
     while swept[-1].more:
-        swept.append(sweep(counting, _BEFORE, 5))
+        swept.append(sweep(counting, _BEFORE, most=5))
     assert len(swept) > 5
     assert sum(one.findings for one in swept) == 8
     assert _contents(table) == _contents(expected)
 
 
 def test_costs_nothing_when_nothing_is_due() -> None:
-    """On a day without anything to remove, three queries are all."""
+    """On a day without anything to remove, four queries are all."""
     _fill_new(table := MemoryTable())
     counting = FailingTable(table)
     sweep(counting, _BEFORE)
-    assert (counting.calls, counting.written) == (3, 0)
+    assert (counting.calls, counting.written) == (4, 0)
 
 
 def test_killed_at_any_call() -> None:

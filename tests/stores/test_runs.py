@@ -3,7 +3,8 @@
 import pytest
 
 from rare_audit.errors import ServiceError
-from rare_audit.ports import Changes, ConflictError, Entity, Run, Table
+from rare_audit.ports import ConflictError, Entity, Table
+from rare_audit.records import Changes, Run
 from rare_audit.stores.runs import Runs
 from tests.builders import funnel, run
 from tests.fakes import FailingTable, Killed, MemoryTable

@@ -1,0 +1,149 @@
+"""The HTTP API: requests to runs and back, free of the Functions library."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from rare_audit.dispatch import Dispatch
+from rare_audit.errors import InputError
+from rare_audit.job.planning import FieldError, Wanted, bounds, whole_days
+
+_LISTED: Final = 20
+_MOST_LISTED: Final = 100
+_LONGEST_REASON: Final = 500
+_MOST_BYTES: Final = 10_000
+_SAFE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+PROBLEM: Final = "application/problem+json"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP response; the body is ASCII JSON."""
+
+    status: int
+    body: bytes
+    kind: str
+    headers: dict[str, str]
+
+
+class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What POST /api/runs takes: a date, or from and to, or of a dry run also start and end."""
+
+    date: str | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    start: str | None = None
+    end: str | None = None
+    dry_run: bool = False
+    reason: str = ""
+
+
+def post_run(dispatch: Dispatch, body: bytes) -> Answer:
+    """Have a run done: 202 with where to look for it, 400 where it can't be."""
+    try:
+        request = _read(body)
+        wanted = _wanted(dispatch, request)
+    except FieldError as error:
+        return problem(400, "The run can't be done", str(error), field=error.field)
+    except InputError as error:
+        return problem(400, "The request can't be read", str(error))
+    run = dispatch.ask(wanted, asked_by="http", reason=request.reason, dry_run=request.dry_run)
+    where = f"/api/runs/{run.id}"
+    return _json(202, {"id": run.id, "state": run.state, "location": where}, Location=where, **{"Retry-After": "5"})
+
+
+def get_runs(dispatch: Dispatch, count: str = "") -> Answer:
+    """Return the last `count` runs, 20 where none is asked for, the latest first."""
+    number = int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0 if count else _LISTED
+    if not 1 <= number <= _MOST_LISTED:
+        return problem(400, "No such number of runs", f"count: expected 1 to {_MOST_LISTED}", field="count")
+    return _json(200, {"runs": dispatch.stores.runs.latest(number)})
+
+
+def get_run(dispatch: Dispatch, run_id: str) -> Answer:
+    """Return a run, or 404."""
+    run = dispatch.stores.runs.get(run_id)
+    if run is None:
+        return _unknown()
+    return _json(200, run, **({} if run.state.ended else {"Retry-After": "5"}))
+
+
+def get_findings(dispatch: Dispatch, run_id: str) -> Answer:
+    """Return what a run found, confirmed, changed and withdrew, or 404."""
+    run = dispatch.stores.runs.get(run_id)
+    if run is None:
+        return _unknown()
+    return _json(200, {"run": run.id, "state": run.state, "findings": dispatch.findings(run)})
+
+
+def health_answer(status: str) -> Answer:
+    """Return what the world may know: 200 for never-run and ok, else 503."""
+    return _json(200 if status in {"never-run", "ok"} else 503, {"status": status})
+
+
+class Cached:
+    """A text that is made anew once it is `seconds` old; `clock` tells seconds."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._made: tuple[float, str] | None = None
+
+    def get(self, make: Callable[[], str]) -> str:
+        """Return the text, made by `make` where there is none that is fresh."""
+        now = self._clock()
+        if self._made is None or now - self._made[0] >= self._seconds:
+            self._made = now, make()
+        return self._made[1]
+
+
+def problem(status: int, title: str, detail: str, field: str = "") -> Answer:
+    """Return an error as RFC 9457 has it; `field` names the one that is wrong."""
+    told = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return _json(status, {**told, "field": field} if field else told, PROBLEM)
+
+
+def _unknown() -> Answer:
+    return problem(404, "No such run", "There is no run of this id; it may have been removed by retention.")
+
+
+def _read(body: bytes) -> RunRequest:
+    if len(body) > _MOST_BYTES:
+        raise InputError(f"more than {_MOST_BYTES:,} bytes")
+    try:
+        request = msgspec.json.decode(body, type=RunRequest)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        field = text.partition("`$.")[2].partition("`")[0] or text.partition("unknown field `")[2].partition("`")[0]
+        raise FieldError(field or "body", text) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"the body is no JSON: {error}") from error
+    if len(request.reason) > _LONGEST_REASON:
+        raise FieldError("reason", f"longer than {_LONGEST_REASON} characters")
+    return request
+
+
+def _wanted(dispatch: Dispatch, request: RunRequest) -> Wanted:
+    """Return the days or bounds of a request, of which exactly one form has to be there, whole."""
+    forms = (("date",), ("from", "to"), ("start", "end"))
+    values = {"date": request.date, "from": request.from_, "to": request.to, "start": request.start, "end": request.end}
+    named = [form for form in forms if any(values[name] is not None for name in form)]
+    if len(named) != 1:
+        raise FieldError("date", 'expected {"date"}, {"from","to"}, or {"start","end","dryRun":true}, and one of them')
+    (form,) = named
+    missing = [name for name in form if values[name] is None]
+    if missing:
+        raise FieldError(missing[0], f"is missing: expected {' and '.join(form)}")
+    texts = [str(values[name]) for name in form]
+    if form == ("start", "end"):
+        if not request.dry_run:
+            raise FieldError("dryRun", "only a dry run may have bounds of its own; a run covers whole UTC days")
+        return bounds(texts[0], texts[1], dispatch.now())
+    return whole_days(texts[0], texts[-1], dispatch.now(), names=(form[0], form[-1]))
+
+
+def _json(status: int, value: Any, kind: str = "application/json", **headers: str) -> Answer:
+    # ASCII alone: what stands in names of a tenant can't be obeyed by whatever shows this, and any text can be told.
+    body = json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode()
+    return Answer(status, body, kind, {**_SAFE, **headers})

@@ -1,0 +1,138 @@
+"""The deployed job, done at once from a terminal."""
+
+import os
+import sys
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from rare_audit.cli.output import drawn, say, warnings_said
+from rare_audit.errors import RareAuditError
+
+if TYPE_CHECKING:
+    from rare_audit.dispatch import Dispatch
+    from rare_audit.job.planning import Wanted
+    from rare_audit.records import Run
+
+_LONGEST_REASON: Final = 500
+
+
+@click.command()
+@click.option("--date", "day", metavar="DAY", help="One UTC day, as YYYY-MM-DD.")
+@click.option("--from", "first_day", metavar="DAY", help="The first of several UTC days, with --to.")
+@click.option("--to", "last_day", metavar="DAY", help="The last of them; it is included.")
+@click.option("--start", metavar="TIME", help="Where a dry run starts that is not about whole days, with --end.")
+@click.option("--end", metavar="TIME", help="Where it ends; this instant itself is not in it.")
+@click.option("--dry-run", is_flag=True, help="Find and tell; keep, withdraw and raise nothing.")
+@click.option("--reason", default="", help="Why, for the run's record.")
+def run(  # noqa: PLR0913, PLR0917  (click hands over an argument for each option)
+    day: str | None,
+    first_day: str | None,
+    last_day: str | None,
+    start: str | None,
+    end: str | None,
+    dry_run: bool,
+    reason: str,
+) -> None:
+    """Run the job on Azure at once. For days that were missed, or are wanted again.
+
+    It has the settings of the deployed app, and runs in this process. Days done before are done again, and nothing is
+    raised twice. A day of which AuditLogs has no event is told on standard error, and stays due.
+
+    Exit code 0: done, days without any event included. 1: something outside failed, or another run is at work; what
+    was found until then is kept. 2: the settings or the days can't be used.
+    """
+    # Imported here since start-up counts, and no other command needs these.
+    from rare_audit.app import azure  # noqa: PLC0415
+    from rare_audit.job.planning import new_run  # noqa: PLC0415
+    from rare_audit.rules import unmatchable  # noqa: PLC0415
+    from rare_audit.settings import read_settings  # noqa: PLC0415
+
+    form = _form(day, first_day, last_day, start, end, dry_run=dry_run)
+    if len(reason) > _LONGEST_REASON:
+        raise click.BadParameter(f"longer than {_LONGEST_REASON} characters", param_hint="--reason")
+    with azure(read_settings(os.environ)) as dispatch, warnings_said():
+        rule, now = dispatch.job.rule, dispatch.now()
+        wanted = _wanted(form, now)
+        for warning in unmatchable(dispatch.job.exclusions):
+            say(warning)
+        new = new_run(rule.id, wanted, now, asked_by="terminal", reason=reason, dry_run=dry_run)
+        say(f"run {new.id}: {new.start or new.first_day} to {new.end or new.last_day}")
+        ended = _done(dispatch, new)
+        (_show_dry if ended.dry_run else _show)(dispatch, ended)
+
+
+def _form(
+    day: str | None, first_day: str | None, last_day: str | None, start: str | None, end: str | None, *, dry_run: bool
+) -> dict[str, str]:
+    """Return the one form that a run was asked for in, whole: texts by their options' names."""
+    forms = ({"date": day}, {"from": first_day, "to": last_day}, {"start": start, "end": end})
+    asked = [form for form in forms if any(text is not None for text in form.values())]
+    whole = [{name: text for name, text in form.items() if text is not None} for form in asked]
+    if len(asked) != 1 or len(whole[0]) < len(asked[0]):
+        raise click.UsageError("expected --date, or --from and --to, or for a dry run --start and --end")
+    if "start" in whole[0] and not dry_run:
+        raise click.UsageError("only a --dry-run may have a --start and --end of its own; a run covers whole UTC days")
+    return whole[0]
+
+
+def _wanted(form: dict[str, str], now: datetime) -> "Wanted":
+    from rare_audit.job.planning import FieldError, bounds, whole_days  # noqa: PLC0415  (see run)
+
+    names, texts = [*form], [*form.values()]
+    try:
+        if "start" in form:
+            return bounds(texts[0], texts[1], now)
+        return whole_days(texts[0], texts[-1], now, names=(names[0], names[-1]))
+    except FieldError as error:
+        raise click.BadParameter(str(error), param_hint=f"--{error.field}") from error
+
+
+def _done(dispatch: "Dispatch", new: "Run") -> "Run":
+    """Do a run; of one that fails, tell first what it saw."""
+    from rare_audit.cli.run_report import sight_lines  # noqa: PLC0415  (see run)
+
+    lookback_days = dispatch.job.rule.lookback_days
+    try:
+        ended = dispatch.job.do(new)
+    except RareAuditError:
+        with suppress(RareAuditError):
+            failed = dispatch.stores.runs.get(new.id)
+            for line in sight_lines(failed, lookback_days) if failed else ():
+                say(line)
+        raise
+    for line in sight_lines(ended, lookback_days):
+        say(line)
+    return ended
+
+
+def _show(dispatch: "Dispatch", ended: "Run") -> None:
+    from rare_audit.cli.run_report import ending_line  # noqa: PLC0415  (see run)
+    from rare_audit.job.planning import days_of  # noqa: PLC0415  (see run)
+    from rare_audit.reporting.table import incident_table  # noqa: PLC0415  (rich is slow to load)
+
+    days = days_of(ended)
+    incidents = [incident for each in days for incident in dispatch.job.incidents(each)]
+    if incidents:
+        click.echo(drawn(incident_table(incidents), sys.stdout))
+    else:
+        click.echo("no data" if len(ended.silent) == len(days) else "nothing rare")
+    say(ending_line(ended, incidents))
+    if dispatch.job.sink is None:
+        say("RARE_AUDIT_INCIDENTS is observe: these incidents are not raised")
+
+
+def _show_dry(dispatch: "Dispatch", ended: "Run") -> None:
+    from rare_audit.reporting.table import finding_table  # noqa: PLC0415  (rich is slow to load)
+
+    findings = sorted(
+        (each.kept.finding for each in dispatch.findings(ended)),
+        key=lambda finding: (finding.day, finding.target_user_principal_name, finding.start_time, finding.id),
+    )
+    if findings:
+        click.echo(drawn(finding_table(findings, dispatch.job.rule.lookback_days), sys.stdout))
+    else:
+        click.echo("nothing rare")
+    say(f"run {ended.id}: {len(findings)} findings; a dry run, so none is kept and no incident raised")

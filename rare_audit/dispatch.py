@@ -1,0 +1,165 @@
+"""What is asked for becomes a run: a row that says what, a message that has it done, and an end that is recorded."""
+
+import json
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from rare_audit.detection.ticks import parse_ticks
+from rare_audit.errors import RareAuditError, ServiceError
+from rare_audit.job import Job
+from rare_audit.job.planning import Wanted, days_of, due, new_run, yesterday
+from rare_audit.ports import ConflictError, RunQueue, Stores
+from rare_audit.records import Run, RunFinding, State
+
+AGAIN: Final = 60
+"""Seconds until a message is seen again that met another run at work."""
+MOST_ATTEMPTS: Final = 5
+"""How often a run is taken up. The queue's own count begins anew with each message that is put back."""
+STALE: Final = timedelta(hours=26)
+"""A daily job whose last success is older has missed a day."""
+_LOOKED_BACK: Final = 50
+_FORGOTTEN: Final = timedelta(minutes=30)
+"""How long a run may wait before the timer sends another message for it."""
+_log: Final = logging.getLogger(__name__)
+
+
+class Dispatch:
+    """Takes what timers, messages and people ask of a job."""
+
+    def __init__(self, job: Job, queue: RunQueue, catch_up_days: int, late_days: int) -> None:
+        self.job = job
+        self._queue = queue
+        self._catch_up_days = catch_up_days
+        self._late_days = late_days
+
+    @property
+    def stores(self) -> Stores:
+        """All that is kept."""
+        return self.job.stores
+
+    def now(self) -> datetime:
+        """Return the time now, UTC."""
+        return self.job.clock.now()
+
+    def daily(self, *, past_due: bool) -> Run:
+        """Have the days done that are due, and those runs that were left waiting; return the new run."""
+        rule_id, now = self.job.rule.id, self.now()
+        progress = self.stores.progress.begin(rule_id, yesterday(now))
+        days = due(progress, now, catch_up_days=self._catch_up_days, late_days=self._late_days)
+        waiting = self._waiting()
+        run = new_run(
+            rule_id,
+            days.wanted,
+            now,
+            asked_by="timer",
+            reason="past due" if past_due else "",
+            resumes=progress.due,
+            notes=(days.skipped,) if days.skipped else (),
+        )
+        self._send(run)
+        for other in waiting:
+            _log.warning("run %s was left waiting; another message is sent for it", other.id)
+            self._queue.send(other.id)
+        return run
+
+    def ask(self, wanted: Wanted, *, asked_by: str, reason: str = "", dry_run: bool = False) -> Run:
+        """Have days done, or looked at in a dry run; return the run that waits now. Raises ServiceError."""
+        now = self.now()
+        run = new_run(self.job.rule.id, wanted, now, asked_by=asked_by, reason=reason, dry_run=dry_run)
+        return self._send(run)
+
+    def take(self, message: str) -> Run | None:
+        """Do the run that a message is about; return it as it ended, None where it is to come again or is unknown.
+
+        What fails is recorded in the run and told in the log. Raises what could not be recorded: the message then
+        comes again by itself.
+        """
+        run = self._named(message)
+        if run is None or run.state.ended:
+            return run
+        if run.attempts >= MOST_ATTEMPTS and not self.stores.lease.is_held(self.job.rule.id):
+            return self._given_up(run)
+        try:
+            return self.job.do(run)
+        except ConflictError as error:
+            _log.info("run %s waits: %s", run.id, error)
+            self._queue.send(run.id, AGAIN)
+            return None
+        except RareAuditError as error:
+            ended = self.stores.runs.get(run.id)
+            if ended is None or not ended.state.ended:
+                raise
+            _log.error("run %s failed: %s", run.id, error)
+            return ended
+
+    def poisoned(self, message: str) -> Run | None:
+        """Close the run that a message is about which was tried too often; return it, None where it is left alone."""
+        run = self._named(message)
+        if run is None or run.state.ended or self.stores.lease.is_held(self.job.rule.id):
+            return None
+        return self._given_up(run)
+
+    def findings(self, run: Run) -> tuple[RunFinding, ...]:
+        """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
+        if run.dry_run:
+            return tuple(RunFinding("new", one) for one in self.stores.dry_findings.of_run(run.id))
+        kinds = {id_: kind for kind in run.changes.__struct_fields__ for id_ in getattr(run.changes, kind)}
+        return tuple(
+            RunFinding(kinds[kept.finding.id], kept)
+            for day in (days_of(run) if kinds else ())
+            for kept in self.stores.findings.of_day(run.rule_id, day)
+            if kept.finding.id in kinds
+        )
+
+    def health(self) -> str:
+        """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago."""
+        last = self.stores.progress.get(self.job.rule.id).last_success
+        if not last:
+            return "never-run"
+        return "stale" if self.now() - datetime.fromisoformat(last) > STALE else "ok"
+
+    def _send(self, run: Run) -> Run:
+        """Write a run's row, then send its message; one that can't be sent closes it."""
+        run = msgspec.structs.replace(run, state=State.QUEUED, queued=run.started)
+        self.stores.runs.save(run)
+        try:
+            self._queue.send(run.id)
+        except ServiceError as error:
+            self._close(run, str(error))
+            raise
+        return run
+
+    def _waiting(self) -> list[Run]:
+        """Return the runs that wait for a message which may be lost: unended, untouched for long, at work nowhere."""
+        held, now = self.stores.lease.is_held(self.job.rule.id), parse_ticks(self.now().isoformat())
+        patience = int(_FORGOTTEN.total_seconds()) * 10_000_000
+        return [
+            run
+            for run in self.stores.runs.latest(_LOOKED_BACK)
+            if run.queued and run.rule_id == self.job.rule.id and not run.state.ended
+            if (run.state is State.QUEUED or not held) and now - parse_ticks(run.started) > patience
+        ]
+
+    def _named(self, message: str) -> Run | None:
+        try:
+            run_id = str(json.loads(message)["run"])
+        except (ValueError, KeyError, TypeError):
+            _log.warning("a message that names no run is dropped")
+            return None
+        run = self.stores.runs.get(run_id)
+        if run is None:
+            _log.warning("a message about a run that is not kept is dropped")
+        return run
+
+    def _given_up(self, run: Run) -> Run:
+        told = f"was taken up {run.attempts} times, and each time the process ended without a word; see the app's log"
+        _log.error("run %s %s", run.id, told)
+        return self._close(run, told)
+
+    def _close(self, run: Run, error: str) -> Run:
+        closed = msgspec.structs.replace(run, state=State.FAILED, error=error, ended=self.now().isoformat())
+        self.stores.runs.save(closed)
+        return closed

@@ -1,0 +1,249 @@
+"""A run, start to finish: fetch, detect, keep, raise.
+
+What is found is kept first, then the incidents are queued, then delivered, then the delivery is recorded. All ids come
+from content. So a run that is killed anywhere and repeated ends where an undisturbed one does.
+"""
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from rare_audit.detection.detector import Detector
+from rare_audit.detection.event import AuditEvent
+from rare_audit.detection.finding import Finding
+from rare_audit.detection.result import Detection, conclude
+from rare_audit.detection.rule import Exclusion, Rule
+from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
+from rare_audit.detection.windows import Windows
+from rare_audit.errors import RareAuditError, ServiceError
+from rare_audit.job import days
+from rare_audit.job.delivery import Desk
+from rare_audit.job.leased import leased
+from rare_audit.job.options import Options
+from rare_audit.job.planning import days_of, new_run, whole_days, windows_of, yesterday
+from rare_audit.ports import Clock, ConflictError, EventSource, IncidentSink, Stores
+from rare_audit.records import Changes, KeptFinding, Run, State
+from rare_audit.reporting.coverage import coverage_of
+from rare_audit.reporting.incident import Incident, incident_id
+from rare_audit.reporting.notices import silence
+from rare_audit.reporting.redaction import without_values
+
+_BATCH: Final = 20_000
+"""How many events are taken in between two looks at the lease."""
+_LOOKED_BACK: Final = 50
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The job, wired to what stands around it. Without a sink findings are kept, and no incident is raised."""
+
+    rule: Rule
+    exclusions: tuple[Exclusion, ...]
+    source: EventSource
+    stores: Stores
+    sink: IncidentSink | None
+    clock: Clock
+    options: Options = field(default_factory=Options)
+
+    def run(self, first_day: str, last_day: str, *, asked_by: str, reason: str = "") -> Run:
+        """Do the UTC days `first_day` to `last_day` (`YYYY-MM-DD`, both included) at once; return the ended run.
+
+        Raises InputError for days that are malformed, backwards, too many or not over yet, and what `do` raises.
+        """
+        now = self.clock.now()
+        wanted = whole_days(first_day, last_day, now)
+        return self.do(new_run(self.rule.id, wanted, now, asked_by=asked_by, reason=reason))
+
+    def do(self, run: Run) -> Run:
+        """Do a run that is new, waits, or was cut short; return it as it ended. One that has ended is left so.
+
+        Raises ConflictError while another run is at work, or where one took over; ServiceError or another
+        RareAuditError for what failed, recorded in the run as well.
+        """
+        holder = f"{run.id}.{uuid.uuid4().hex[:12]}"  # of two messages about one run, one works
+        with leased(self.stores.lease, self.rule.id, holder):
+            stored = self.stores.runs.get(run.id)
+            if stored and stored.state.ended:
+                return stored
+            attempts = stored.attempts if stored else 0
+            now = self.clock.now().isoformat()
+            run = msgspec.structs.replace(run, state=State.RUNNING, started=now, attempts=attempts + 1)
+            try:
+                self.stores.runs.save(run)
+                self._close_abandoned(run)
+                ended = self._work(run, partial(self.stores.lease.renew, self.rule.id, holder))
+            except ConflictError:
+                raise  # the lease is lost: whoever took it over goes on
+            except RareAuditError as error:
+                self.stores.runs.save(self._ended(run, State.FAILED, error=str(error)))
+                raise
+            if ended.error:
+                raise ServiceError(ended.error)
+            return self._tidied(ended)
+
+    def _close_abandoned(self, run: Run) -> None:
+        """Say of runs that never ended that they did not: only one runs at a time, and that is this one.
+
+        Those that wait for a message are left to it: it comes back, or the timer sends another.
+        """
+        for other in self.stores.runs.latest(_LOOKED_BACK):
+            alike = other.rule_id == run.rule_id and other.id != run.id
+            if alike and other.state is State.RUNNING and not other.queued:
+                told = f"was cut short; run {run.id} took over"
+                self.stores.runs.save(self._ended(other, State.FAILED, error=told))
+
+    def _work(self, run: Run, still_held: "partial[None]") -> Run:
+        windows = windows_of(run, self.rule.lookback_days)
+        counts = self.source.coverage(windows.origin, windows.end)
+        run = msgspec.structs.replace(run, coverage=counts)
+        if not run.dry_run:
+            run = msgspec.structs.replace(run, silent=tuple(day for day in days_of(run) if not counts.get(day)))
+        detection = self._detect(windows, still_held)
+        run = self._timed(msgspec.structs.replace(run, funnel=detection.funnel), "detect")
+        _log.info("run %s: %d findings", run.id, len(detection.findings))
+        by_day: dict[str, list[Finding]] = defaultdict(list)
+        for finding in detection.findings:
+            by_day[finding.day].append(self._redacted(finding))
+        if run.dry_run:
+            return self._tell_dry(run, by_day)
+        run = self._advanced(self._keep(run, by_day, still_held))
+        return self._delivered(self._timed(run, "keep"), still_held)
+
+    def _detect(self, windows: Windows, still_held: "partial[None]") -> Detection:
+        detector = Detector(self.rule, windows, exclusions=self.exclusions)
+        for batch in _batches(self.source.events(windows.origin, windows.end)):
+            detector.feed(batch)
+            still_held()
+        return conclude(detector, self.source.reading())
+
+    def _redacted(self, finding: Finding) -> Finding:
+        return without_values(finding, self.options.salt) if self.options.salt else finding
+
+    def _tell_dry(self, run: Run, by_day: dict[str, list[Finding]]) -> Run:
+        kept: list[KeptFinding] = []
+        degraded: list[str] = []
+        for day, findings in by_day.items():
+            # Bounds may lie anywhere in a day: their baseline is that of the day they begin in.
+            coverage = coverage_of(run.first_day if run.start else day, self.rule.lookback_days, run.coverage)
+            degraded += [day] * self._desk.is_degraded(coverage)
+            kept += [
+                KeptFinding(one, incident_id(one), held=True, first_run=run.id, last_run=run.id, coverage=coverage)
+                for one in findings
+            ]
+        self.stores.dry_findings.keep(run, kept)
+        changes = Changes(new=tuple(one.finding.id for one in kept))
+        ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), State.DONE)
+        self.stores.runs.save(ended)
+        return ended
+
+    def _keep(self, run: Run, by_day: dict[str, list[Finding]], still_held: "partial[None]") -> Run:
+        """Keep the findings of each day and queue its incidents. A day without any event is no reason to withdraw."""
+        changes = Changes()
+        degraded: list[str] = []
+        raised: list[Incident] = []
+        for name in days_of(run):
+            if name in run.silent:
+                continue
+            still_held()
+            coverage = coverage_of(name, self.rule.lookback_days, run.coverage)
+            stored = {kept.finding.id: kept for kept in self.stores.findings.of_day(self.rule.id, name)}
+            day = days.Day(stored, coverage)
+            incidents = self._desk.grouped(by_day[name], day.raised, coverage)
+            changes = days.joined(changes, days.keep(self.stores, run, day, incidents))
+            degraded += [name] * self._desk.is_degraded(coverage)
+            if self.sink:
+                chosen = self._desk.chosen(incidents, coverage)
+                self._desk.queue(chosen)
+                raised += chosen
+        if run.silent and self.sink:
+            raised.append(silence(self.rule, self._silent_since(run)))
+            self._desk.queue(raised[-1:])
+        ids = tuple(incident.id for incident in raised)
+        return msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded), incidents=ids)
+
+    def _silent_since(self, run: Run) -> str:
+        """Return the day from which on there is no event up to the run's first silent day."""
+        spoken = max((day for day, count in run.coverage.items() if count and day < run.silent[0]), default="")
+        if spoken:
+            return format_day(day_ticks(spoken) + TICKS_PER_DAY)
+        due = self.stores.progress.get(self.rule.id).due
+        return min(due or run.silent[0], run.silent[0])
+
+    def _advanced(self, run: Run) -> Run:
+        """Note that a run's days are done, up to the first that is silent: what was found is kept and queued."""
+        progress = self.stores.progress.get(self.rule.id)
+        to = run.silent[0] if run.silent else format_day(day_ticks(run.last_day) + TICKS_PER_DAY)
+        joins = run.first_day <= progress.due or run.resumes == progress.due
+        if progress.due and joins and to > progress.due:
+            self.stores.progress.advance(msgspec.structs.replace(progress, due=to))
+        return run
+
+    def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
+        error = ""
+        if self.sink:
+            delivered, failures = self._desk.deliver(self.sink, still_held)
+            run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
+            if failures:
+                error = f"{len(failures)} incidents could not be delivered and stay queued: {failures[0]}"
+        state = State.FAILED if error else State.NO_DATA if run.silent else State.DONE
+        run = self._ended(self._timed(run, "deliver"), state, error=error)
+        self.stores.runs.save(run)
+        return run
+
+    def _tidied(self, run: Run) -> Run:
+        """Note a success, and let go what is kept for too long; a run that got here has ended, whatever comes now."""
+        if run.dry_run:
+            return run
+        if run.state is State.DONE:
+            progress = self.stores.progress.get(self.rule.id)
+            self.stores.progress.advance(msgspec.structs.replace(progress, last_success=run.ended))
+        if self.options.retention_days:
+            self._sweep(run)
+        return run
+
+    def _sweep(self, run: Run) -> None:
+        """Remove what is kept for too long, though not what this run, asked for days so old, has just found."""
+        now = self.clock.now()
+        before, dry_before = (
+            f"{now - timedelta(days=kept):%Y-%m-%d}"
+            for kept in (self.options.retention_days, self.options.dry_retention_days)
+        )
+        try:
+            while self.stores.retention.sweep(min(before, run.first_day), dry_before):
+                _log.info("run %s: more is to be removed by retention", run.id)
+        except ServiceError as error:  # the next run sweeps again
+            _log.warning("run %s: retention could not be applied: %s", run.id, error)
+
+    @property
+    def _desk(self) -> Desk:
+        return Desk(self.rule, self.stores, self.options)
+
+    def incidents(self, day: str) -> tuple[Incident, ...]:
+        """Return a UTC day's incidents, made of the findings that are kept and still hold."""
+        return self._desk.incidents(day)
+
+    def _ended(self, run: Run, state: State, **more: Any) -> Run:
+        return msgspec.structs.replace(run, state=state, ended=self.clock.now().isoformat(), **more)
+
+    def _timed(self, run: Run, phase: str) -> Run:
+        """Note how long a phase took: what is left of the time since the run was taken up, in seconds."""
+        passed = (self.clock.now() - datetime.fromisoformat(run.started)).total_seconds()
+        return msgspec.structs.replace(run, timings={**run.timings, phase: passed - sum(run.timings.values())})
+
+    def yesterday(self) -> str:
+        """Return the last UTC day that is over."""
+        return yesterday(self.clock.now())
+
+
+def _batches(events: Iterator[AuditEvent]) -> Iterator[list[AuditEvent]]:
+    while batch := list(islice(events, _BATCH)):
+        yield batch

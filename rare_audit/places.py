@@ -1,0 +1,52 @@
+"""Where things lie in Azure: values that check themselves."""
+
+import re
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from rare_audit.reporting.text import one_line
+
+_WORKSPACE: Final = re.compile(
+    r"/?subscriptions/(?P<subscription>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"/resourcegroups/(?P<group>[\w.()-]{0,89}[\w()-])"
+    r"/providers/microsoft\.operationalinsights/workspaces/(?P<name>[a-z0-9][a-z0-9-]{1,88}[a-z0-9])/?",
+    re.IGNORECASE | re.ASCII,
+)
+"""Names as the SecurityInsights API, 2025-09-01, takes them; groups as ARM's resource-name-rules have them."""
+
+
+class Workspace(msgspec.Struct, frozen=True):
+    """A Log Analytics workspace with Sentinel on it, by its place in Azure Resource Manager."""
+
+    subscription: str
+    group: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The workspace's resource id, percent-encoded."""
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{quote(self.group)}"
+            f"/providers/Microsoft.OperationalInsights/workspaces/{self.name}"
+        )
+
+
+def parse_workspace(text: str) -> Workspace:
+    """Read a workspace's resource id, whatever the case of its letters. Raises ValueError for anything else."""
+    found = _WORKSPACE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            "expected /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.OperationalInsights/workspaces/"
+            f"<name>, got {one_line(text, 200)!r}"
+        )
+    return Workspace(**found.groupdict())
+
+
+def https_origin(text: str) -> str:
+    """Return an endpoint without a slash at its end; ValueError where it is no https://host[:port][/path]."""
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"expected https://host, got {one_line(text.partition('?')[0], 80)!r}")
+    return text.rstrip("/")

@@ -1,0 +1,131 @@
+"""What is kept between runs, as values: findings, runs, deliveries, and how far the days are done."""
+
+from enum import StrEnum
+
+import msgspec
+
+from rare_audit.detection.finding import Finding
+from rare_audit.detection.funnel import Funnel
+from rare_audit.reporting.coverage import Coverage
+from rare_audit.reporting.incident import Incident
+
+
+class KeptFinding(msgspec.Struct, frozen=True, rename="camel"):
+    """A finding as it is kept: `held` turns false when a later run of its day no longer finds it.
+
+    `first_run` found it, `last_run` is the last that changed it; runs that only confirm it leave no trace here.
+    `coverage` is the health of the baseline it was held against.
+    """
+
+    finding: Finding
+    incident_id: str
+    held: bool
+    first_run: str
+    last_run: str
+    coverage: Coverage = Coverage()
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What a run changed among the kept findings of its days: ids of findings."""
+
+    new: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+
+class State(StrEnum):
+    """How a run stands. Done and no data are ends at which all that was found is kept, and told."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    NO_DATA = "no-data"
+    """Done, but for days on which the workspace has no event at all: those stay due."""
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will become of such a run."""
+        return self not in {State.QUEUED, State.RUNNING}
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether such a run told all that it changed."""
+        return self in {State.DONE, State.NO_DATA}
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One run of the job over whole UTC days, both ends included. Instants are ISO 8601, durations seconds.
+
+    A dry run finds and tells, and changes nothing; alone it may have bounds of its own, `start` and `end`, which lie
+    within its days. `started` is when it was asked for, until it is taken up. `queued` tells when a message was sent
+    for it, "" where it runs at once; `attempts` counts how often it was taken up since. `resumes` is the first day not
+    yet done when the timer asked, "" for who else did.
+    """
+
+    id: str
+    rule_id: str
+    first_day: str
+    last_day: str
+    start: str = ""
+    end: str = ""
+    dry_run: bool = False
+    asked_by: str
+    reason: str = ""
+    resumes: str = ""
+    queued: str = ""
+    state: State = State.RUNNING
+    attempts: int = 0
+    started: str
+    ended: str = ""
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    coverage: dict[str, int] = {}
+    degraded: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    funnel: Funnel | None = None
+    changes: Changes = Changes()
+    incidents: tuple[str, ...] = ()
+    delivered: tuple[str, ...] = ()
+    timings: dict[str, float] = {}
+
+
+class Progress(msgspec.Struct, frozen=True, rename="camel"):
+    """How far a rule's days are done: `first` is the first day ever due, `due` the first that is not done yet.
+
+    `last_success` is when a run last ended well, ISO 8601, "" for never.
+    """
+
+    rule_id: str
+    first: str = ""
+    due: str = ""
+    last_success: str = ""
+
+
+class Delivery(msgspec.Struct, frozen=True, rename="camel"):
+    """An incident on its way: `wanted` is the digest to be delivered, `written` the one last delivered.
+
+    `memo` is what the sink returned for that last delivery. `notice` is the incident itself where it is not made of
+    findings that are kept.
+    """
+
+    incident_id: str
+    rule_id: str
+    day: str
+    wanted: str
+    written: str = ""
+    memo: str = ""
+    notice: Incident | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether what was last delivered is not what should be."""
+        return self.wanted != self.written
+
+
+class RunFinding(msgspec.Struct, frozen=True, rename="camel"):
+    """A finding of a run: what the run did to it, as Changes names it, and how it is kept now."""
+
+    change: str
+    kept: KeptFinding

@@ -1,0 +1,26 @@
+"""The health of a baseline: on which of the days before a window there was anything to learn from."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """On how many of `of` days before a day AuditLogs had any event, and which had none; 0 of 0: unknown."""
+
+    days: int = 0
+    of: int = 0
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.days} of {self.of} days had data" if self.of else "unknown"
+
+
+def coverage_of(day: str, lookback_days: int, counts: Mapping[str, int]) -> Coverage:
+    """Return the health of the baseline of a UTC day, from the events of each day that has any (`YYYY-MM-DD`)."""
+    start = day_ticks(day)
+    days = [format_day(start - back * TICKS_PER_DAY) for back in range(lookback_days, 0, -1)]
+    missing = tuple(each for each in days if not counts.get(each))
+    return Coverage(lookback_days - len(missing), lookback_days, missing)

@@ -1,0 +1,42 @@
+"""What dry runs found, on a table: a partition for each run, apart from all that counts."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from rare_audit.ports import Entity, Table
+from rare_audit.records import KeptFinding, Run
+from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.keys import key_of
+
+_DAYS: Final = "dry-days"
+
+
+class DryFindings:
+    """ports.DryFindingStore."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def keep(self, run: Run, findings: Iterable[KeptFinding]) -> None:
+        """Write a dry run's findings; done twice, they are there once."""
+        self._table.put(Entity(_DAYS, f"{run.started[:10]}.{key_of(run.id)}", {}))  # first: retention goes by it
+        for one in findings:
+            self._table.put(Entity(_partition(key_of(run.id)), one.finding.id, {BODY: pack(one)}))
+
+    def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
+        """Return what a dry run found, ordered by id."""
+        return tuple(unpack(entity, KeptFinding) for entity in self._table.query(_partition(key_of(run_id))))
+
+    def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys of the rows of dry runs that started before the UTC day `before_day` (`YYYY-MM-DD`).
+
+        In the order in which they may be deleted while this goes on: what they are found by comes last.
+        """
+        for index in self._table.query(_DAYS, last=before_day):
+            for entity in self._table.query(_partition(index.row.partition(".")[2])):
+                yield entity.partition, entity.row
+            yield index.partition, index.row
+
+
+def _partition(run: str) -> str:
+    return f"dry.{run}"

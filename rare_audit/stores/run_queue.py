@@ -1,0 +1,103 @@
+"""The queue that runs wait in, in Azure Queue Storage. Nothing of Azure is imported before the first message."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from rare_audit.errors import ServiceError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.storage.queue import QueueClient
+
+QUEUE: Final = "rare-audit-runs"
+_ROLE: Final = "Storage Queue Data Contributor"
+_FOR_GOOD: Final = -1
+PATIENCE: Final[Mapping[str, float]] = {
+    "retry_total": 4,
+    "initial_backoff": 1,
+    "increment_base": 3,
+    "connection_timeout": 10,
+    "read_timeout": 20,
+}
+"""How long a call is tried, in azure-storage-queue's words: pauses of 1, 4, 10 and 28 seconds, with jitter.
+
+Its own default, 15 seconds and more, outlasts whoever waits for an HTTP answer.
+"""
+
+
+class RunQueue:
+    """ports.RunQueue. A message is `{"run": id}`, base64 as host.json's messageEncoding has it."""
+
+    def __init__(self, connect: "Callable[[], QueueClient]") -> None:
+        """Keep `connect` for the first message; by_connection_string and by_identity make it."""
+        self._connect = connect
+
+    def send(self, run_id: str, delay: int = 0) -> None:
+        """Send a message about a run, to be seen in `delay` seconds; the queue is made where it is not there.
+
+        Sent twice where an answer got lost: whoever takes messages has to bear that. Raises ServiceError.
+        """
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - start-up counts
+
+        content = json.dumps({"run": run_id})
+        with self._explained(f"no message could be sent to the queue {QUEUE}"), self._connect() as client:
+            try:
+                client.send_message(content, visibility_timeout=delay, time_to_live=_FOR_GOOD)
+            except ResourceNotFoundError:
+                client.create_queue()
+                client.send_message(content, visibility_timeout=delay, time_to_live=_FOR_GOOD)
+
+    def length(self) -> int | None:
+        """Return about how many messages the queue holds, None where it is not there yet. Raises ServiceError."""
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - start-up counts
+
+        with self._explained(f"the queue {QUEUE} can't be looked at"), self._connect() as client:
+            try:
+                return int(client.get_queue_properties().approximate_message_count or 0)
+            except ResourceNotFoundError:
+                return None
+
+    @staticmethod
+    @contextmanager
+    def _explained(what: str) -> Iterator[None]:
+        from azure.core.exceptions import AzureError  # noqa: PLC0415 - start-up counts
+
+        from rare_audit.stores.table_calls import told  # noqa: PLC0415 - imports azure
+
+        try:
+            yield
+        except (AzureError, ValueError) as error:
+            hint = f"the identity needs the role {_ROLE} on the storage account, or a connection string its key"
+            raise ServiceError(f"{what}: {told(error)}; {hint}") from None
+
+
+def by_connection_string(text: str, patience: Mapping[str, float] = PATIENCE) -> RunQueue:
+    """Return the queue of the account that a storage connection string names; what is wrong is told by `send`."""
+
+    def connect() -> "QueueClient":
+        from azure.storage.queue import QueueClient  # noqa: PLC0415 - start-up counts
+
+        return QueueClient.from_connection_string(text, QUEUE, **_options(patience))
+
+    return RunQueue(connect)
+
+
+def by_identity(
+    account_url: str, credential: "Callable[[], TokenCredential]", patience: Mapping[str, float] = PATIENCE
+) -> RunQueue:
+    """Return the queue of the account at `account_url` (https://NAME.queue.core.windows.net), reached by a token."""
+
+    def connect() -> "QueueClient":
+        from azure.storage.queue import QueueClient  # noqa: PLC0415 - start-up counts
+
+        return QueueClient(account_url, QUEUE, credential=credential(), **_options(patience))
+
+    return RunQueue(connect)
+
+
+def _options(patience: Mapping[str, float]) -> dict[str, Any]:
+    from azure.storage.queue import TextBase64EncodePolicy  # noqa: PLC0415 - start-up counts
+
+    return {"message_encode_policy": TextBase64EncodePolicy(), **patience}
