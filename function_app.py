@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rare_audit.api import Answer, Cached
+    from rare_audit.api.messages import HealthStatus
     from rare_audit.dispatch import Dispatch
 
 # Start-up counts: the package is imported where it is used, and the clients of Azure by it when they first are.
@@ -73,6 +74,14 @@ def findings(req: func.HttpRequest) -> func.HttpResponse:
     return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"]))
 
 
+@app.route(route="openapi.json", methods=["GET"])
+def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - nothing is asked but that
+    """Describe the API."""
+    from rare_audit import api  # noqa: PLC0415
+
+    return _response(api.get_openapi())
+
+
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - nothing is asked but that
     """Tell whether the job is alive."""
@@ -82,14 +91,14 @@ def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - nothin
 
 
 @functools.cache
-def _known_health() -> "Cached":
+def _known_health() -> "Cached[HealthStatus]":
     """Return what remembers the health for a minute: anybody may ask, and storage is not to be asked each time."""
     from rare_audit.api import Cached  # noqa: PLC0415
 
     return Cached(60, time.monotonic)
 
 
-def _health_now() -> str:
+def _health_now() -> "HealthStatus":
     from rare_audit.errors import RareAuditError  # noqa: PLC0415
 
     try:

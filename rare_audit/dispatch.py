@@ -3,7 +3,7 @@
 import json
 import logging
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -114,7 +114,7 @@ class Dispatch:
             if kept.finding.id in kinds
         )
 
-    def health(self) -> str:
+    def health(self) -> Literal["never-run", "ok", "stale"]:
         """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago."""
         last = self.stores.progress.get(self.job.rule.id).last_success
         if not last:

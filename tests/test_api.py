@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rare_audit import api
+from rare_audit.api.messages import HealthStatus
 from rare_audit.records import State
 from tests.job_world import World, event
 from tests.terminal import assert_nothing_obeyed
@@ -181,7 +182,7 @@ def test_lone_surrogates_are_told(world: World) -> None:
 
 
 @pytest.mark.parametrize(("health", "status"), [("never-run", 200), ("ok", 200), ("stale", 503), ("unknown", 503)])
-def test_health(health: str, status: int) -> None:
+def test_health(health: HealthStatus, status: int) -> None:
     """One word, and the status that a watcher goes by."""
     answer = api.health_answer(health)
     assert (answer.status, _told(answer)) == (status, {"status": health})
@@ -189,8 +190,8 @@ def test_health(health: str, status: int) -> None:
 
 def test_cached() -> None:
     """Asked again within a minute, what was known is told; then it is looked up anew."""
-    now, made = [0.0], []
-    cached = api.Cached(60, lambda: now[0])
+    now, made = [0.0], list[float]()
+    cached: api.Cached[str] = api.Cached(60, lambda: now[0])
 
     def make() -> str:
         made.append(now[0])

@@ -61,7 +61,7 @@ def _worker(**environment: str) -> dict[str, Any]:
 
 @needs_worker
 def test_indexes() -> None:
-    """The worker finds a timer, two queues and four routes, of which the health alone needs no key."""
+    """The worker finds a timer, two queues and five routes, of which the health alone needs no key."""
     functions = _worker()["functions"]
     triggers = {
         name: next(one for one in bound if one["type"].endswith("Trigger")) for name, bound in functions.items()
@@ -82,8 +82,9 @@ def test_indexes() -> None:
         "run": ("runs/{id}", ["GET"], "FUNCTION"),
         "findings": ("runs/{id}/findings", ["GET"], "FUNCTION"),
         "health": ("health", ["GET"], "ANONYMOUS"),
+        "openapi": ("openapi.json", ["GET"], "FUNCTION"),
     }
-    assert len(functions) == 7
+    assert len(functions) == 8
 
 
 @needs_worker

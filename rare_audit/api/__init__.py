@@ -2,20 +2,30 @@
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from rare_audit.api.messages import (
+    LISTED,
+    MOST_LISTED,
+    Accepted,
+    FindingList,
+    Health,
+    HealthStatus,
+    Problem,
+    RunList,
+    RunRequest,
+)
+from rare_audit.api.openapi import document
 from rare_audit.dispatch import Dispatch
 from rare_audit.errors import InputError
 from rare_audit.job.planning import FieldError, Wanted, bounds, whole_days
 
-_LISTED: Final = 20
-_MOST_LISTED: Final = 100
-_LONGEST_REASON: Final = 500
 _MOST_BYTES: Final = 10_000
 _SAFE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 PROBLEM: Final = "application/problem+json"
+T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -25,18 +35,6 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     kind: str
     headers: dict[str, str]
-
-
-class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """What POST /api/runs takes: a date, or from and to, or of a dry run also start and end."""
-
-    date: str | None = None
-    from_: str | None = msgspec.field(default=None, name="from")
-    to: str | None = None
-    start: str | None = None
-    end: str | None = None
-    dry_run: bool = False
-    reason: str = ""
 
 
 def post_run(dispatch: Dispatch, body: bytes) -> Answer:
@@ -50,15 +48,15 @@ def post_run(dispatch: Dispatch, body: bytes) -> Answer:
         return problem(400, "The request can't be read", str(error))
     run = dispatch.ask(wanted, asked_by="http", reason=request.reason, dry_run=request.dry_run)
     where = f"/api/runs/{run.id}"
-    return _json(202, {"id": run.id, "state": run.state, "location": where}, Location=where, **{"Retry-After": "5"})
+    return _json(202, Accepted(run.id, run.state, where), Location=where, **{"Retry-After": "5"})
 
 
 def get_runs(dispatch: Dispatch, count: str = "") -> Answer:
     """Return the last `count` runs, 20 where none is asked for, the latest first."""
-    number = int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0 if count else _LISTED
-    if not 1 <= number <= _MOST_LISTED:
-        return problem(400, "No such number of runs", f"count: expected 1 to {_MOST_LISTED}", field="count")
-    return _json(200, {"runs": dispatch.stores.runs.latest(number)})
+    number = int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0 if count else LISTED
+    if not 1 <= number <= MOST_LISTED:
+        return problem(400, "No such number of runs", f"count: expected 1 to {MOST_LISTED}", field="count")
+    return _json(200, RunList(dispatch.stores.runs.latest(number)))
 
 
 def get_run(dispatch: Dispatch, run_id: str) -> Answer:
@@ -74,24 +72,29 @@ def get_findings(dispatch: Dispatch, run_id: str) -> Answer:
     run = dispatch.stores.runs.get(run_id)
     if run is None:
         return _unknown()
-    return _json(200, {"run": run.id, "state": run.state, "findings": dispatch.findings(run)})
+    return _json(200, FindingList(run.id, run.state, dispatch.findings(run)))
 
 
-def health_answer(status: str) -> Answer:
+def health_answer(status: HealthStatus) -> Answer:
     """Return what the world may know: 200 for never-run and ok, else 503."""
-    return _json(200 if status in {"never-run", "ok"} else 503, {"status": status})
+    return _json(200 if status in {"never-run", "ok"} else 503, Health(status))
 
 
-class Cached:
-    """A text that is made anew once it is `seconds` old; `clock` tells seconds."""
+def get_openapi() -> Answer:
+    """Return the description of all this, made of the types that serve."""
+    return _json(200, document())
+
+
+class Cached(Generic[T]):
+    """A value that is made anew once it is `seconds` old; `clock` tells seconds."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._made: tuple[float, str] | None = None
+        self._made: tuple[float, T] | None = None
 
-    def get(self, make: Callable[[], str]) -> str:
-        """Return the text, made by `make` where there is none that is fresh."""
+    def get(self, make: Callable[[], T]) -> T:
+        """Return the value, made by `make` where there is none that is fresh."""
         now = self._clock()
         if self._made is None or now - self._made[0] >= self._seconds:
             self._made = now, make()
@@ -100,8 +103,7 @@ class Cached:
 
 def problem(status: int, title: str, detail: str, field: str = "") -> Answer:
     """Return an error as RFC 9457 has it; `field` names the one that is wrong."""
-    told = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return _json(status, {**told, "field": field} if field else told, PROBLEM)
+    return _json(status, Problem(title, status, detail, field), PROBLEM)
 
 
 def _unknown() -> Answer:
@@ -119,8 +121,6 @@ def _read(body: bytes) -> RunRequest:
         raise FieldError(field or "body", text) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the body is no JSON: {error}") from error
-    if len(request.reason) > _LONGEST_REASON:
-        raise FieldError("reason", f"longer than {_LONGEST_REASON} characters")
     return request
 
 
