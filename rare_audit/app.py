@@ -12,7 +12,7 @@ from rare_audit.detection.rule import Rule
 from rare_audit.dispatch import Dispatch
 from rare_audit.job import Job, Options
 from rare_audit.places import Workspace
-from rare_audit.ports import EventSource, IncidentSink
+from rare_audit.ports import EventSource, IncidentSink, Watch
 from rare_audit.rules import load_exclusions, load_rule
 from rare_audit.settings import Account, Settings
 from rare_audit.stores import stores_on
@@ -85,6 +85,7 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
                 salt="" if settings.store_values else settings.workspace_id,
                 retention_days=settings.retention_days,
             ),
+            watch=_watch(),
         )
         yield Dispatch(job, run_queue(settings), settings.catch_up_days, settings.late_days)
 
@@ -138,6 +139,14 @@ def run_queue(settings: Settings, *, patience: Mapping[str, float] | None = None
     if account.connection_string:
         return queues.by_connection_string(account.connection_string.reveal(), patience or queues.PATIENCE)
     return queues.by_identity(account.queue_url, partial(credential, settings.client_id), patience or queues.PATIENCE)
+
+
+@lru_cache
+def _watch() -> Watch:
+    """Return who watches; one for the whole process, as instruments are made once."""
+    from rare_audit.watch import OpenTelemetry  # noqa: PLC0415 - start-up counts
+
+    return OpenTelemetry()
 
 
 @lru_cache

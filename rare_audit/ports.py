@@ -1,6 +1,7 @@
 """What the job needs from the outside, as Protocols."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -165,6 +166,18 @@ class Retention(Protocol):
 
     def sweep(self, before_day: str, dry_before_day: str) -> bool:
         """Remove some of what belongs to UTC days before these, of all and of dry runs; tell if there is more."""
+        ...
+
+
+class Watch(Protocol):
+    """Who looks on from outside: how long a run and its phases take, and what came of it. It never fails."""
+
+    def span(self, name: str, run: Run) -> AbstractContextManager[object]:
+        """Return what is entered while a run, or a phase of it, goes on."""
+        ...
+
+    def ended(self, run: Run, undelivered: int) -> None:
+        """Take note of a run that ended, and of how many incidents it could not deliver."""
         ...
 
 

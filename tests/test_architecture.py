@@ -29,7 +29,9 @@ def test_detection_needs_the_standard_library_and_msgspec_alone(path: Path) -> N
 def test_function_app_hands_over_to_the_wiring() -> None:
     """The triggers know the Functions library, the API, the wiring and the settings; nothing else of the package."""
     ours = {name for name in _imports(ROOT / "function_app.py") if name.startswith("rare_audit")}
-    assert ours <= {f"rare_audit{name}" for name in ("", ".api", ".api.messages", ".app", ".dispatch", ".errors", ".settings")}
+    assert ours <= {
+        f"rare_audit{name}" for name in ("", ".api", ".api.messages", ".app", ".dispatch", ".errors", ".settings")
+    }
 
 
 def test_only_what_runs_is_deployed() -> None:

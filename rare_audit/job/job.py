@@ -29,7 +29,8 @@ from rare_audit.job.delivery import Desk
 from rare_audit.job.leased import leased
 from rare_audit.job.options import Options
 from rare_audit.job.planning import days_of, new_run, whole_days, windows_of, yesterday
-from rare_audit.ports import Clock, ConflictError, EventSource, IncidentSink, Stores
+from rare_audit.job.unwatched import Unwatched
+from rare_audit.ports import Clock, ConflictError, EventSource, IncidentSink, Stores, Watch
 from rare_audit.records import Changes, KeptFinding, Run, State
 from rare_audit.reporting.coverage import coverage_of
 from rare_audit.reporting.incident import Incident, incident_id
@@ -53,6 +54,7 @@ class Job:
     sink: IncidentSink | None
     clock: Clock
     options: Options = field(default_factory=Options)
+    watch: Watch = field(default_factory=Unwatched)
 
     def run(self, first_day: str, last_day: str, *, asked_by: str, reason: str = "") -> Run:
         """Do the UTC days `first_day` to `last_day` (`YYYY-MM-DD`, both included) at once; return the ended run.
@@ -77,18 +79,25 @@ class Job:
             attempts = stored.attempts if stored else 0
             now = self.clock.now().isoformat()
             run = msgspec.structs.replace(run, state=State.RUNNING, started=now, attempts=attempts + 1)
-            try:
-                self.stores.runs.save(run)
-                self._close_abandoned(run)
-                ended = self._work(run, partial(self.stores.lease.renew, self.rule.id, holder))
-            except ConflictError:
-                raise  # the lease is lost: whoever took it over goes on
-            except RareAuditError as error:
-                self.stores.runs.save(self._ended(run, State.FAILED, error=str(error)))
-                raise
+            with self.watch.span("run", run):
+                ended = self._recorded(run, partial(self.stores.lease.renew, self.rule.id, holder))
             if ended.error:
                 raise ServiceError(ended.error)
             return self._tidied(ended)
+
+    def _recorded(self, run: Run, still_held: "partial[None]") -> Run:
+        """Work on a run; what fails is written into its row before it is raised."""
+        try:
+            self.stores.runs.save(run)
+            self._close_abandoned(run)
+            return self._work(run, still_held)
+        except ConflictError:
+            raise  # the lease is lost: whoever took it over goes on
+        except RareAuditError as error:
+            failed = self._ended(run, State.FAILED, error=str(error))
+            self.stores.runs.save(failed)
+            self.watch.ended(failed, 0)
+            raise
 
     def _close_abandoned(self, run: Run) -> None:
         """Say of runs that never ended that they did not: only one runs at a time, and that is this one.
@@ -107,7 +116,8 @@ class Job:
         run = msgspec.structs.replace(run, coverage=counts)
         if not run.dry_run:
             run = msgspec.structs.replace(run, silent=tuple(day for day in days_of(run) if not counts.get(day)))
-        detection = self._detect(windows, still_held)
+        with self.watch.span("detect", run):
+            detection = self._detect(windows, still_held)
         run = self._timed(msgspec.structs.replace(run, funnel=detection.funnel), "detect")
         _log.info("run %s: %d findings", run.id, len(detection.findings))
         by_day: dict[str, list[Finding]] = defaultdict(list)
@@ -115,8 +125,10 @@ class Job:
             by_day[finding.day].append(self._redacted(finding))
         if run.dry_run:
             return self._tell_dry(run, by_day)
-        run = self._advanced(self._keep(run, by_day, still_held))
-        return self._delivered(self._timed(run, "keep"), still_held)
+        with self.watch.span("keep", run):
+            run = self._advanced(self._keep(run, by_day, still_held))
+        with self.watch.span("deliver", run):
+            return self._delivered(self._timed(run, "keep"), still_held)
 
     def _detect(self, windows: Windows, still_held: "partial[None]") -> Detection:
         detector = Detector(self.rule, windows, exclusions=self.exclusions)
@@ -143,6 +155,7 @@ class Job:
         changes = Changes(new=tuple(one.finding.id for one in kept))
         ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), State.DONE)
         self.stores.runs.save(ended)
+        self.watch.ended(ended, 0)
         return ended
 
     def _keep(self, run: Run, by_day: dict[str, list[Finding]], still_held: "partial[None]") -> Run:
@@ -188,7 +201,7 @@ class Job:
         return run
 
     def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
-        error = ""
+        error, failures = "", list[ServiceError]()
         if self.sink:
             delivered, failures = self._desk.deliver(self.sink, still_held)
             run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
@@ -197,6 +210,7 @@ class Job:
         state = State.FAILED if error else State.NO_DATA if run.silent else State.DONE
         run = self._ended(self._timed(run, "deliver"), state, error=error)
         self.stores.runs.save(run)
+        self.watch.ended(run, len(failures))
         return run
 
     def _tidied(self, run: Run) -> Run:

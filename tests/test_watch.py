@@ -1,0 +1,108 @@
+"""What the outside is told of a run: a trace with a span a phase, metrics, log lines with the run's id; no names."""
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from rare_audit.errors import ServiceError
+from rare_audit.watch import OpenTelemetry
+from tests.job_world import ListSource, World, event
+
+SUNDAY, MONDAY = "2026-03-15", "2026-03-16"
+APP: Final = "An app whose name nobody may read in a trace"
+
+
+class Watched:
+    """A watch whose spans and metrics stay in memory."""
+
+    def __init__(self) -> None:
+        self._spans, self._metrics = InMemorySpanExporter(), InMemoryMetricReader()
+        tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        self.watch = OpenTelemetry(tracers, MeterProvider([self._metrics], shutdown_on_exit=False))
+
+    @property
+    def spans(self) -> list[Any]:
+        """The spans that ended, in this order."""
+        return list(self._spans.get_finished_spans())
+
+    def metrics(self) -> dict[str, float]:
+        """Return each metric's value, over all its attributes."""
+        data: Any = self._metrics.get_metrics_data()
+        found = [metric for each in data.resource_metrics for scope in each.scope_metrics for metric in scope.metrics]
+        return {metric.name: sum(point.value for point in metric.data.data_points) for metric in found}
+
+    def text(self) -> str:
+        """Return all that was told, as text."""
+        return " ".join(span.to_json() for span in self.spans) + str(self._metrics.get_metrics_data())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Give a world in which an app did something for the first time."""
+    return World(tmp_path / "outbox", [event(f"{SUNDAY}T03:00:00Z", APP, "Consent", upn="ann@x.example")])
+
+
+def test_a_trace_a_run(world: World) -> None:
+    """One trace, a span for each phase under it, each with the run's id and its days."""
+    watched = Watched()
+    run = world.run(SUNDAY, watch=watched.watch)
+    assert [span.name for span in watched.spans] == [
+        "rare_audit.detect", "rare_audit.keep", "rare_audit.deliver", "rare_audit.run",
+    ]  # fmt: skip
+    whole = watched.spans[-1]
+    assert {span.context.trace_id for span in watched.spans} == {whole.context.trace_id}
+    assert {span.parent.span_id for span in watched.spans[:-1]} == {whole.context.span_id}
+    assert {span.attributes["run.id"] for span in watched.spans} == {run.id}
+    assert whole.attributes["run.first_day"] == SUNDAY
+
+
+def test_metrics(world: World) -> None:
+    """What was read, found, delivered and not; how whole the baseline was, how late and how long it took."""
+    watched = Watched()
+    world.silent = {"2026-03-03"}
+    world.run(SUNDAY, watch=watched.watch)
+    told = watched.metrics()
+    counted = [told[f"rare_audit.{name}"] for name in ("runs", "events", "findings", "incidents", "undelivered")]
+    assert counted == [1, 1, 1, 1, 0]
+    assert told["rare_audit.coverage_days"] == 14
+    assert told["rare_audit.lateness_seconds"] == 25.5 * 3600 + 1  # it runs on Tuesday, half past one
+    assert told["rare_audit.duration_seconds"] == 0
+
+
+def test_failures_are_measured(world: World) -> None:
+    """A run that fails is a run of that state, and its span says so; undelivered incidents are counted."""
+    watched = Watched()
+    with pytest.raises(ServiceError):
+        world.run(SUNDAY, watch=watched.watch, source=ListSource(world.events, ServiceError("no answer")))
+    assert not watched.spans[-1].status.is_ok
+    world.sink.failing = {APP}
+    with pytest.raises(ServiceError):
+        world.run(SUNDAY, watch=watched.watch)
+    assert watched.metrics()["rare_audit.undelivered"] == 1
+    assert watched.metrics()["rare_audit.runs"] == 2
+    assert "failed" in watched.text()
+
+
+def test_nothing_of_an_event_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """No name, user or value gets into a span, a metric or a log line; the run's id does."""
+    watched = Watched()
+    with caplog.at_level(logging.DEBUG):
+        run = world.run(SUNDAY, watch=watched.watch)
+    for told in (watched.text(), caplog.text):
+        assert APP not in told
+        assert "ann@x.example" not in told
+        assert "Consent" not in told
+        assert run.id in told
+
+
+def test_nobody_listens(world: World) -> None:
+    """Without a provider it costs nothing and changes nothing."""
+    assert world.run(SUNDAY, watch=OpenTelemetry()).state == "done"
