@@ -71,7 +71,7 @@ def findings(req: func.HttpRequest) -> func.HttpResponse:
     """Show what a run found."""
     from rare_audit import api  # noqa: PLC0415
 
-    return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"]))
+    return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"], req.params.get("offset", "")))
 
 
 @app.route(route="openapi.json", methods=["GET"])

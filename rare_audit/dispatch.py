@@ -2,6 +2,7 @@
 
 import json
 import logging
+import uuid
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -10,7 +11,8 @@ import msgspec
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.errors import RareAuditError, ServiceError
 from rare_audit.job import Job
-from rare_audit.job.planning import Wanted, days_of, due, new_run, yesterday
+from rare_audit.job.leased import leased
+from rare_audit.job.planning import Wanted, day_after, days_of, due, new_run, yesterday
 from rare_audit.ports import ConflictError, RunQueue, Stores
 from rare_audit.records import Run, RunFinding, State
 
@@ -18,12 +20,18 @@ AGAIN: Final = 60
 """Seconds until a message is seen again that met another run at work."""
 MOST_ATTEMPTS: Final = 5
 """How often a run is taken up. The queue's own count begins anew with each message that is put back."""
+MOST_WAITING: Final = 20
+"""How many runs may wait for one another: the daily one stands in the same line."""
 STALE: Final = timedelta(hours=26)
 """A daily job whose last success is older has missed a day."""
 _LOOKED_BACK: Final = 50
 _FORGOTTEN: Final = timedelta(minutes=30)
 """How long a run may wait before the timer sends another message for it."""
 _log: Final = logging.getLogger(__name__)
+
+
+class BusyError(RareAuditError):
+    """Too many runs wait already."""
 
 
 class Dispatch:
@@ -66,7 +74,13 @@ class Dispatch:
         return run
 
     def ask(self, wanted: Wanted, *, asked_by: str, reason: str = "", dry_run: bool = False) -> Run:
-        """Have days done, or looked at in a dry run; return the run that waits now. Raises ServiceError."""
+        """Have days done, or looked at in a dry run; return the run that waits now.
+
+        Raises BusyError where too many wait already, ServiceError.
+        """
+        waiting = sum(not run.state.ended for run in self.stores.runs.latest(_LOOKED_BACK))
+        if waiting >= MOST_WAITING:
+            raise BusyError(f"{waiting} runs wait already; ask again once some of them have ended")
         now = self.now()
         run = new_run(self.job.rule.id, wanted, now, asked_by=asked_by, reason=reason, dry_run=dry_run)
         return self._send(run)
@@ -80,8 +94,8 @@ class Dispatch:
         run = self._named(message)
         if run is None or run.state.ended:
             return run
-        if run.attempts >= MOST_ATTEMPTS and not self.stores.lease.is_held(self.job.rule.id):
-            return self._given_up(run)
+        if run.attempts >= MOST_ATTEMPTS and (closed := self._given_up(run)):
+            return closed
         try:
             return self.job.do(run)
         except ConflictError as error:
@@ -98,9 +112,7 @@ class Dispatch:
     def poisoned(self, message: str) -> Run | None:
         """Close the run that a message is about which was tried too often; return it, None where it is left alone."""
         run = self._named(message)
-        if run is None or run.state.ended or self.stores.lease.is_held(self.job.rule.id):
-            return None
-        return self._given_up(run)
+        return None if run is None else self._given_up(run)
 
     def findings(self, run: Run) -> tuple[RunFinding, ...]:
         """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
@@ -115,11 +127,15 @@ class Dispatch:
         )
 
     def health(self) -> Literal["never-run", "ok", "stale"]:
-        """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago."""
-        last = self.stores.progress.get(self.job.rule.id).last_success
-        if not last:
-            return "never-run"
-        return "stale" if self.now() - datetime.fromisoformat(last) > STALE else "ok"
+        """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago.
+
+        Where there was none yet, the hours count from the end of the first day that was ever due.
+        """
+        progress = self.stores.progress.get(self.job.rule.id)
+        last = progress.last_success or (f"{day_after(progress.first)}T00:00:00+00:00" if progress.first else "")
+        if last and self.now() - datetime.fromisoformat(last) > STALE:
+            return "stale"
+        return "ok" if progress.last_success else "never-run"
 
     def _send(self, run: Run) -> Run:
         """Write a run's row, then send its message; one that can't be sent closes it."""
@@ -128,7 +144,7 @@ class Dispatch:
         try:
             self._queue.send(run.id)
         except ServiceError as error:
-            self._close(run, str(error))
+            self._closed(run, str(error))
             raise
         return run
 
@@ -154,12 +170,23 @@ class Dispatch:
             _log.warning("a message about a run that is not kept is dropped")
         return run
 
-    def _given_up(self, run: Run) -> Run:
-        told = f"was taken up {run.attempts} times, and each time the process ended without a word; see the app's log"
-        _log.error("run %s %s", run.id, told)
-        return self._close(run, told)
-
-    def _close(self, run: Run, error: str) -> Run:
-        closed = msgspec.structs.replace(run, state=State.FAILED, error=error, ended=self.now().isoformat())
-        self.stores.runs.save(closed)
+    def _given_up(self, run: Run) -> Run | None:
+        told = f"was given up: taken up {run.attempts} times, it never came to an end; see the app's log"
+        closed = self._closed(run, told)
+        if closed:
+            _log.error("run %s %s", run.id, told)
         return closed
+
+    def _closed(self, run: Run, error: str) -> Run | None:
+        """Close a run that has not ended; None where it has, or where some run is at work, which may be this one."""
+        holder = f"{run.id}.closing.{uuid.uuid4().hex[:12]}"
+        try:
+            with leased(self.stores.lease, run.rule_id, holder):
+                stored = self.stores.runs.get(run.id)
+                if stored is None or stored.state.ended:
+                    return None
+                closed = msgspec.structs.replace(stored, state=State.FAILED, error=error, ended=self.now().isoformat())
+                self.stores.runs.save(closed)
+                return closed
+        except ConflictError:
+            return None

@@ -6,8 +6,6 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from rare_audit.reporting.text import one_line
-
 _WORKSPACE: Final = re.compile(
     r"/?subscriptions/(?P<subscription>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
     r"/resourcegroups/(?P<group>[\w.()-]{0,89}[\w()-])"
@@ -37,10 +35,9 @@ def parse_workspace(text: str) -> Workspace:
     """Read a workspace's resource id, whatever the case of its letters. Raises ValueError for anything else."""
     found = _WORKSPACE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(
-            "expected /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.OperationalInsights/workspaces/"
-            f"<name>, got {one_line(text, 200)!r}"
-        )
+        # What it is instead is not told: it may be a secret that was put into the wrong setting.
+        path = "resourceGroups/<group>/providers/Microsoft.OperationalInsights/workspaces/<name>"
+        raise ValueError(f"expected /subscriptions/<id>/{path}")
     return Workspace(**found.groupdict())
 
 
@@ -48,5 +45,5 @@ def https_origin(text: str) -> str:
     """Return an endpoint without a slash at its end; ValueError where it is no https://host[:port][/path]."""
     parts = urlsplit(text)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"expected https://host, got {one_line(text.partition('?')[0], 80)!r}")
+        raise ValueError("expected https://host")  # without the text, as above
     return text.rstrip("/")

@@ -146,7 +146,7 @@ class DryFindingStore(Protocol):
 
 
 class ProgressStore(Protocol):
-    """How far each rule is. Written by the holder of its lease; `begin` alone by the timer."""
+    """How far each rule is. Any number of processes may write it: no write takes another's back."""
 
     def get(self, rule_id: str) -> Progress:
         """Return how far a rule is; an empty one where nothing was ever due."""
@@ -156,8 +156,8 @@ class ProgressStore(Protocol):
         """Make a day the first ever due, unless one is; return how far the rule is."""
         ...
 
-    def advance(self, progress: Progress) -> None:
-        """Write how far a rule is."""
+    def change(self, rule_id: str, **fields: str) -> None:
+        """Write some fields of a rule's Progress, and leave the others."""
         ...
 
 

@@ -41,18 +41,13 @@ class State(StrEnum):
     RUNNING = "running"
     DONE = "done"
     NO_DATA = "no-data"
-    """Done, but for days on which the workspace has no event at all: those stay due."""
+    """Done, but the workspace has no event at all on the last days: those stay due."""
     FAILED = "failed"
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will become of such a run."""
         return self not in {State.QUEUED, State.RUNNING}
-
-    @property
-    def ended_well(self) -> bool:
-        """Whether such a run told all that it changed."""
-        return self in {State.DONE, State.NO_DATA}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,7 +56,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     A dry run finds and tells, and changes nothing; alone it may have bounds of its own, `start` and `end`, which lie
     within its days. `started` is when it was asked for, until it is taken up. `queued` tells when a message was sent
     for it, "" where it runs at once; `attempts` counts how often it was taken up since. `resumes` is the first day not
-    yet done when the timer asked, "" for who else did.
+    yet done when the timer asked, "" for who else did. `kept` says that all it found is kept and queued, so that its
+    changes have been told, even where a delivery failed.
     """
 
     id: str
@@ -80,6 +76,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     started: str
     ended: str = ""
     error: str = ""
+    kept: bool = False
     notes: tuple[str, ...] = ()
     coverage: dict[str, int] = {}
     degraded: tuple[str, ...] = ()
@@ -94,20 +91,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Progress(msgspec.Struct, frozen=True, rename="camel"):
     """How far a rule's days are done: `first` is the first day ever due, `due` the first that is not done yet.
 
-    `last_success` is when a run last ended well, ISO 8601, "" for never.
+    `last_success` is when a run up to yesterday last ended well, ISO 8601, "" for never. `silent_since` is the day from
+    which on AuditLogs has been told to be silent, "" while it speaks.
     """
 
     rule_id: str
     first: str = ""
     due: str = ""
     last_success: str = ""
+    silent_since: str = ""
 
 
 class Delivery(msgspec.Struct, frozen=True, rename="camel"):
     """An incident on its way: `wanted` is the digest to be delivered, `written` the one last delivered.
 
-    `memo` is what the sink returned for that last delivery. `notice` is the incident itself where it is not made of
-    findings that are kept.
+    `memo` is what the sink returned for that last delivery, `failures` how many tries failed since. `notice` is the
+    incident itself where it is not made of findings that are kept.
     """
 
     incident_id: str
@@ -117,6 +116,7 @@ class Delivery(msgspec.Struct, frozen=True, rename="camel"):
     written: str = ""
     memo: str = ""
     notice: Incident | None = None
+    failures: int = 0
 
     @property
     def pending(self) -> bool:

@@ -80,12 +80,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     reader = _Reader(environment)
     raises = reader.choice("RARE_AUDIT_INCIDENTS", {"raise": True, "observe": False}, default="raise")
     sentinel_hint = "the workspace's resource id; or RARE_AUDIT_INCIDENTS=observe, to raise nothing"
-    queues = reader.account(HOST_STORAGE)
+    own = reader.names(OWN_STORAGE)
+    queues = reader.account(HOST_STORAGE, ("queue",) if own else ("queue", "table"))
     settings = Settings(
         workspace_id=reader.needed("LOG_ANALYTICS_WORKSPACE_ID", _guid, "the workspace's GUID") or "",
         sentinel=reader.needed("SENTINEL_WORKSPACE_RESOURCE_ID", parse_workspace, sentinel_hint) if raises else None,
         queues=queues,
-        tables=reader.account(OWN_STORAGE) if reader.names(OWN_STORAGE) else queues,
+        tables=reader.account(OWN_STORAGE, ("table",)) if own else queues,
         logs_endpoint=reader.optional("RARE_AUDIT_LOGS_ENDPOINT", https_origin) or "",
         arm_endpoint=reader.optional("RARE_AUDIT_ARM_ENDPOINT", https_origin) or "",
         client_id=reader.text("AZURE_CLIENT_ID") or reader.text(f"{HOST_STORAGE}__clientId"),
@@ -134,7 +135,7 @@ class _Reader:
         text = self.text(name)
         if not text:
             return default
-        if text.isascii() and text.isdigit() and least <= int(text[:9]) <= most:
+        if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most:
             return int(text)
         self.problems.append(f"{name}: expected a number from {least} to {most}")
         return default
@@ -145,8 +146,10 @@ class _Reader:
             self.problems.append(f"{name}: expected {' or '.join(values)}")
         return values.get(text, values[default])
 
-    def account(self, prefix: str) -> Account:
+    def account(self, prefix: str, needed: tuple[str, ...]) -> Account:
         """Read a storage connection as Functions has it: a connection string, service URIs, or an account's name.
+
+        `needed` are the services that are used.
 
         Source: https://learn.microsoft.com/azure/azure-functions/functions-reference, "Configure an identity-based
         connection".
@@ -160,7 +163,8 @@ class _Reader:
             for service in ("table", "queue")
         ]
         missing = [service for service, url in zip(("table", "queue"), urls, strict=True) if not url]
-        if missing and (prefix == HOST_STORAGE or "table" in missing):
+        missing = [service for service in missing if service in needed]
+        if missing:
             wanted = " and ".join(f"{prefix}__{service}ServiceUri" for service in missing)
             self.problems.append(f"{prefix} is not set: expected {wanted} for an identity, or a connection string")
         return Account(Secret(""), *urls)

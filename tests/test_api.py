@@ -159,6 +159,8 @@ def test_get_findings(world: World) -> None:
     assert _told(api.get_findings(world.dispatch(), told["id"])) == {
         "run": told["id"],
         "state": "queued",
+        "total": 0,
+        "next": None,
         "findings": [],
     }
     world.dispatch().take(json.dumps({"run": told["id"]}))

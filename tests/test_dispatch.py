@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 import pytest
 
+from rare_audit.dispatch import BusyError
 from rare_audit.errors import ServiceError
 from rare_audit.job.planning import bounds, whole_days
 from rare_audit.records import Run, State
@@ -176,7 +177,7 @@ def test_taken_up_too_often(world: World) -> None:
     assert closed == _stored(world, run)
     assert (closed.state, closed.attempts) == (State.FAILED, 5) if closed else False
     assert closed is not None
-    assert "was taken up 5 times" in closed.error
+    assert "taken up 5 times" in closed.error
 
 
 # Poison
@@ -187,7 +188,7 @@ def test_poison(world: World) -> None:
     run = _ask(world)
     closed = world.dispatch().poisoned(json.dumps({"run": run.id}))
     assert closed == _stored(world, run)
-    assert (closed.state, "was taken up 0 times" in closed.error) == (State.FAILED, True) if closed else False
+    assert (closed.state, "taken up 0 times" in closed.error) == (State.FAILED, True) if closed else False
     assert world.dispatch().poisoned(json.dumps({"run": run.id})) is None
 
 
@@ -347,6 +348,46 @@ def test_findings_of_a_run_without_any(world: World) -> None:
     counting = FailingTable(world.table)
     assert world.dispatch(findings=None).findings(run) == ()
     assert counting.calls == 0
+
+
+def test_health_without_any_success(world: World) -> None:
+    """A job that only ever failed is stale 26 hours after the first day that was due."""
+    world.dispatch().daily(past_due=False)
+    assert world.dispatch().health() == "never-run"
+    world.clock.advance(DAY)
+    world.dispatch().daily(past_due=False)
+    world.clock.advance(3_600)
+    assert world.dispatch().health() == "stale"
+
+
+def test_too_many_wait(world: World) -> None:
+    """Twenty runs may wait, no more: the daily one stands in the same line."""
+    for _ in range(20):
+        _ask(world)
+    with pytest.raises(BusyError, match="20 runs wait already"):
+        _ask(world)
+    world.dispatch().daily(past_due=False)
+
+
+def test_run_that_ends_meanwhile_is_not_closed(world: World) -> None:
+    """Between a poisoned message's look at the row and its closing the run may end: its end stands."""
+    run = _ask(world)
+
+    class Meeting(Runs):
+        """Runs of which the first look is followed by the run's end."""
+
+        met = False
+
+        def get(self, run_id: str) -> Run | None:
+            """Look, then let it end."""
+            found = super().get(run_id)
+            if not self.met:
+                self.met = True
+                _take(world, run)
+            return found
+
+    assert world.dispatch(runs=Meeting(world.table)).poisoned(json.dumps({"run": run.id})) is None
+    assert _stored(world, run).state is State.DONE
 
 
 def test_health(world: World) -> None:

@@ -14,7 +14,6 @@ from rare_audit.doctor import storage, workspace
 from rare_audit.doctor.actions import BOOKMARKS, INCIDENTS
 from rare_audit.doctor.check import Verdict
 from rare_audit.ports import Entity
-from rare_audit.records import Progress
 from rare_audit.rules import DEFAULT_RULE
 from rare_audit.stores.progress import ProgressRows
 from tests.azure.azurite import KEY, connection_string
@@ -472,6 +471,6 @@ def test_without_bookmarks(azure: AzureTerminal) -> None:
 def test_last_run(last: str, verdict: Verdict, told: str) -> None:
     """Never is a warning, as for a new deployment; more than a day ago is what health calls stale."""
     progress = ProgressRows(MemoryTable())
-    progress.advance(Progress("rule", first="2026-03-01", due="2026-03-16", last_success=last))
+    progress.change("rule", first="2026-03-01", due="2026-03-16", last_success=last)
     (check,) = storage.look_at_progress(progress, "rule", NOW)
     assert (check.verdict, told in check.found) == (verdict, True), check.found

@@ -460,7 +460,10 @@ def test_what_another_day_left_is_delivered(world: World) -> None:
         world.run(SUNDAY)
     world.sink.failing, world.sink.calls = set(), []
     run = world.run(MONDAY)
-    assert [incident.app.name for incident in world.sink.calls] == ["Backup", "Stranger"]
+    assert [incident.app.name for incident in world.sink.calls] == [
+        "Stranger",
+        "Backup",
+    ]  # what failed before comes last
     assert (len(run.incidents), len(run.delivered)) == (1, 2)
 
 

@@ -1,6 +1,7 @@
 """The HTTP API: requests to runs and back, free of the Functions library."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
@@ -8,6 +9,7 @@ import msgspec
 
 from rare_audit.api.messages import (
     LISTED,
+    MOST_FINDINGS,
     MOST_LISTED,
     Accepted,
     FindingList,
@@ -16,13 +18,16 @@ from rare_audit.api.messages import (
     Problem,
     RunList,
     RunRequest,
+    RunSummary,
 )
 from rare_audit.api.openapi import document
-from rare_audit.dispatch import Dispatch
+from rare_audit.dispatch import BusyError, Dispatch
 from rare_audit.errors import InputError
 from rare_audit.job.planning import FieldError, Wanted, bounds, whole_days
+from rare_audit.records import Run
 
 _MOST_BYTES: Final = 10_000
+_MOST_DIGITS: Final = 7
 _SAFE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 PROBLEM: Final = "application/problem+json"
 T = TypeVar("T")
@@ -46,17 +51,20 @@ def post_run(dispatch: Dispatch, body: bytes) -> Answer:
         return problem(400, "The run can't be done", str(error), field=error.field)
     except InputError as error:
         return problem(400, "The request can't be read", str(error))
-    run = dispatch.ask(wanted, asked_by="http", reason=request.reason, dry_run=request.dry_run)
+    try:
+        run = dispatch.ask(wanted, asked_by="http", reason=request.reason, dry_run=request.dry_run)
+    except BusyError as error:
+        return problem(429, "Too many runs wait", str(error), **{"Retry-After": "300"})
     where = f"/api/runs/{run.id}"
     return _json(202, Accepted(run.id, run.state, where), Location=where, **{"Retry-After": "5"})
 
 
 def get_runs(dispatch: Dispatch, count: str = "") -> Answer:
     """Return the last `count` runs, 20 where none is asked for, the latest first."""
-    number = int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0 if count else LISTED
+    number = _number(count, LISTED)
     if not 1 <= number <= MOST_LISTED:
         return problem(400, "No such number of runs", f"count: expected 1 to {MOST_LISTED}", field="count")
-    return _json(200, RunList(dispatch.stores.runs.latest(number)))
+    return _json(200, RunList(tuple(map(_summary, dispatch.stores.runs.latest(number)))))
 
 
 def get_run(dispatch: Dispatch, run_id: str) -> Answer:
@@ -67,12 +75,18 @@ def get_run(dispatch: Dispatch, run_id: str) -> Answer:
     return _json(200, run, **({} if run.state.ended else {"Retry-After": "5"}))
 
 
-def get_findings(dispatch: Dispatch, run_id: str) -> Answer:
-    """Return what a run found, confirmed, changed and withdrew, or 404."""
+def get_findings(dispatch: Dispatch, run_id: str, offset: str = "") -> Answer:
+    """Return what a run found, confirmed, changed and withdrew, from an offset on; or 404."""
+    start = _number(offset, 0)
+    if start < 0:
+        return problem(400, "No such place", "offset: expected a number from 0", field="offset")
     run = dispatch.stores.runs.get(run_id)
     if run is None:
         return _unknown()
-    return _json(200, FindingList(run.id, run.state, dispatch.findings(run)))
+    found = dispatch.findings(run)
+    end = start + MOST_FINDINGS
+    after = end if end < len(found) else None
+    return _json(200, FindingList(run.id, run.state, len(found), after, found[start:end]))
 
 
 def health_answer(status: HealthStatus) -> Answer:
@@ -92,18 +106,34 @@ class Cached(Generic[T]):
         self._seconds = seconds
         self._clock = clock
         self._made: tuple[float, T] | None = None
+        self._lock = threading.Lock()
 
     def get(self, make: Callable[[], T]) -> T:
         """Return the value, made by `make` where there is none that is fresh."""
-        now = self._clock()
-        if self._made is None or now - self._made[0] >= self._seconds:
-            self._made = now, make()
-        return self._made[1]
+        with self._lock:  # many may ask while it is made: it is made once
+            now = self._clock()
+            if self._made is None or now - self._made[0] >= self._seconds:
+                self._made = now, make()
+            return self._made[1]
 
 
-def problem(status: int, title: str, detail: str, field: str = "") -> Answer:
+def problem(status: int, title: str, detail: str, field: str = "", **headers: str) -> Answer:
     """Return an error as RFC 9457 has it; `field` names the one that is wrong."""
-    return _json(status, Problem(title, status, detail, field), PROBLEM)
+    return _json(status, Problem(title, status, detail, field), PROBLEM, **headers)
+
+
+def _number(text: str, default: int) -> int:
+    """Return a number of a query, -1 where it is none, or has more digits than any that makes sense."""
+    if not text:
+        return default
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else -1
+
+
+def _summary(run: Run) -> RunSummary:
+    told: dict[str, Any] = {name: getattr(run, name) for name in RunSummary.__struct_fields__ if hasattr(run, name)}
+    told |= {name: len(getattr(run.changes, name)) for name in run.changes.__struct_fields__}
+    told |= {"incidents": len(run.incidents), "delivered": len(run.delivered)}
+    return RunSummary(**told)
 
 
 def _unknown() -> Answer:

@@ -5,10 +5,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from rare_audit.records import Run, RunFinding, State
+from rare_audit.records import RunFinding, State
 
 LISTED: Final = 20
 MOST_LISTED: Final = 100
+MOST_FINDINGS: Final = 500
+"""Findings of one answer: some megabytes, with evidence."""
 LONGEST_REASON: Final = 500
 HealthStatus = Literal["never-run", "ok", "stale", "unknown"]
 Day = Annotated[str, Meta(description="A UTC day, YYYY-MM-DD, that is over.", examples=["2026-03-15"])]
@@ -38,17 +40,43 @@ class Accepted(msgspec.Struct, frozen=True, rename="camel"):
     location: str
 
 
+class RunSummary(msgspec.Struct, frozen=True, rename="camel"):
+    """A run in a list: ids of findings and incidents are counted, not named."""
+
+    id: str
+    first_day: str
+    last_day: str
+    dry_run: bool
+    asked_by: str
+    reason: str
+    state: State
+    started: str
+    ended: str
+    error: str
+    new: int
+    confirmed: int
+    changed: int
+    withdrawn: int
+    incidents: int
+    delivered: int
+
+
 class RunList(msgspec.Struct, frozen=True, rename="camel"):
     """Runs, the latest first."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[RunSummary, ...]
 
 
 class FindingList(msgspec.Struct, frozen=True, rename="camel"):
-    """What a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
+    """What a run found, confirmed, changed and withdrew, as it is kept now, by day and id.
+
+    `total` counts all of them; `next` is the offset to ask for next, null at the end.
+    """
 
     run: str
     state: State
+    total: int
+    next: int | None
     findings: tuple[RunFinding, ...]
 
 

@@ -31,6 +31,12 @@ _COUNT: Final = {
     "description": "How many runs.",
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED},
 }
+_OFFSET: Final = {
+    "name": "offset",
+    "in": "query",
+    "description": "Where to begin, as `next` of the last answer has it.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 9_999_999, "default": 0},
+}
 _FORMS: Final = [["date"], ["from", "to"], ["start", "end", "dryRun"]]
 
 
@@ -54,7 +60,14 @@ def document() -> dict[str, Any]:
             },
             "/api/runs/{id}": {"get": _operation("getRun", "A run", Run, parameters=[_ID], unknown=True)},
             "/api/runs/{id}/findings": {
-                "get": _operation("getFindings", "What a run found", FindingList, parameters=[_ID], unknown=True)
+                "get": _operation(
+                    "getFindings",
+                    "What a run found",
+                    FindingList,
+                    parameters=[_ID, _OFFSET],
+                    refused="offset",
+                    unknown=True,
+                )
             },
             "/api/health": {"get": _health()},
             "/api/openapi.json": {
@@ -85,7 +98,13 @@ def _post() -> dict[str, Any]:
         "operationId": "postRun",
         "summary": "Have days done, or looked at in a dry run",
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(RunRequest)}}},
-        "responses": _responses({"202": accepted, "400": _problem("The run can't be done; `field` says why")}),
+        "responses": _responses(
+            {
+                "202": accepted,
+                "400": _problem("The run can't be done; `field` says why"),
+                "429": _problem("Too many runs wait already; ask again later"),
+            }
+        ),
     }
 
 

@@ -54,9 +54,9 @@ def joined(one: Changes, other: Changes) -> Changes:
 
 
 def _unfinished(runs: RunStore, run_ids: set[str]) -> set[str]:
-    """Return which of these runs did not end well: what they changed is still to be told, by this one."""
+    """Return which of these runs were cut short before all was kept: what they changed is still to be told."""
     found = {run_id: runs.get(run_id) for run_id in sorted(run_ids)}
-    return {run_id for run_id, run in found.items() if run is None or not run.state.ended_well}
+    return {run_id for run_id, run in found.items() if run is None or not run.kept}
 
 
 def _compared(old: KeptFinding | None, new: KeptFinding, unfinished: set[str]) -> tuple[str, KeptFinding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Final
 
 import msgspec
 
@@ -14,7 +14,9 @@ from rare_audit.ports import IncidentSink, Stores
 from rare_audit.records import Delivery
 from rare_audit.reporting.coverage import Coverage
 from rare_audit.reporting.incident import Incident, group
-from rare_audit.reporting.roll_up import choose
+from rare_audit.reporting.roll_up import choose, flood_id
+
+MOST_FAILURES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,48 +42,73 @@ class Desk:
 
     def chosen(self, incidents: tuple[Incident, ...], coverage: Coverage) -> tuple[Incident, ...]:
         """Return those of a day's incidents that are raised, and the roll-up of the others."""
+        if not incidents:
+            return ()
         degraded = coverage if self.is_degraded(coverage) else None
-        if not degraded and len(incidents) <= self.options.max_incidents:
+        # Who was told in a roll-up is not told again by an incident, even if there were room for one now.
+        rolled_up = self.stores.deliveries.get(flood_id(self.rule.id, incidents[0].day)) is not None
+        if not degraded and not rolled_up and len(incidents) <= self.options.max_incidents:
             return incidents
         raised = {each.id for each in incidents if self.stores.deliveries.get(each.id)}
-        chosen, roll_up = choose(incidents, self.options.max_incidents, raised=raised, degraded=degraded)
+        most = 0 if rolled_up else self.options.max_incidents
+        chosen, roll_up = choose(incidents, most, raised=raised, degraded=degraded)
         return (*chosen, roll_up) if roll_up else chosen
 
     def is_degraded(self, coverage: Coverage) -> bool:
         """Tell whether a baseline has too few days with data to say what is rare."""
-        return 0 <= coverage.days < min(self.options.min_days, coverage.of)
+        return coverage.days < min(self.options.min_days, coverage.of)
 
     def queue(self, incidents: Iterable[Incident]) -> None:
         """Queue the incidents whose content is not what is queued already; one without findings as it is."""
         for incident in incidents:
             delivery = self.stores.deliveries.get(incident.id)
             if delivery is None:
-                notice = None if incident.findings else incident
-                delivery = Delivery(incident.id, incident.rule_id, incident.day, wanted="", notice=notice)
+                delivery = Delivery(incident.id, incident.rule_id, incident.day, wanted="")
             if delivery.wanted != incident.digest:
-                self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=incident.digest))
+                notice = None if incident.findings else incident
+                self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=incident.digest, notice=notice))
 
     def deliver(self, sink: IncidentSink, still_held: Callable[[], None]) -> tuple[tuple[str, ...], list[ServiceError]]:
         """Deliver what is queued, by whichever run; return what was delivered, and what failed and stays queued.
 
-        `still_held` raises once the lease is lost.
+        Those that failed before come last, and after MOST_FAILURES no more is tried: a service that is away must not
+        outlast the run. `still_held` raises once the lease is lost.
         """
         delivered: list[str] = []
         failures: list[ServiceError] = []
-        for day, deliveries in groupby(self.stores.deliveries.pending(self.rule.id), key=lambda each: each.day):
-            incidents = {incident.id: incident for incident in self.incidents(day)}
-            for delivery in deliveries:
-                incident = delivery.notice or incidents.get(delivery.incident_id)
-                if incident is None:  # all its findings have been withdrawn since
-                    self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=delivery.written))
-                    continue
-                try:
-                    memo = sink.deliver(incident, delivery.memo)
-                except ServiceError as error:
-                    failures.append(error)
-                    continue
-                still_held()
-                digest = incident.digest
-                self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=digest, written=digest, memo=memo))
-                delivered.append(incident.id)
+        for delivery, incident in self._due():
+            if len(failures) == MOST_FAILURES:
+                break
+            if incident is None:  # no finding of it holds any more
+                self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=delivery.written))
+                continue
+            try:
+                memo = sink.deliver(incident, delivery.memo)
+            except ServiceError as error:
+                failures.append(error)
+                again = msgspec.structs.replace(delivery, failures=delivery.failures + 1)
+                self.stores.deliveries.put(again)
+                continue
+            still_held()
+            digest = incident.digest
+            self.stores.deliveries.put(
+                msgspec.structs.replace(delivery, wanted=digest, written=digest, memo=memo, failures=0)
+            )
+            delivered.append(incident.id)
         return tuple(delivered), failures
+
+    def _due(self) -> list[tuple[Delivery, Incident | None]]:
+        """Return what is queued, with the incidents as they are now; fewest failures first, then by day and incident.
+
+        What is raised of a day may have changed since it was queued, by a setting or by a late event: it is queued
+        anew, so that nobody who was in a roll-up is dropped with it.
+        """
+        queued = self.stores.deliveries.pending(self.rule.id)
+        incidents: dict[str, Incident] = {}
+        for day in sorted({delivery.day for delivery in queued if not delivery.notice}):
+            raised = self.incidents(day)
+            self.queue(raised)
+            incidents |= {incident.id: incident for incident in raised}
+        due = self.stores.deliveries.pending(self.rule.id) if incidents else queued
+        paired = [(delivery, delivery.notice or incidents.get(delivery.incident_id)) for delivery in due]
+        return sorted(paired, key=lambda pair: pair[0].failures)

@@ -21,14 +21,13 @@ from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.finding import Finding
 from rare_audit.detection.result import Detection, conclude
 from rare_audit.detection.rule import Exclusion, Rule
-from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import RareAuditError, ServiceError
 from rare_audit.job import days
 from rare_audit.job.delivery import Desk
 from rare_audit.job.leased import leased
 from rare_audit.job.options import Options
-from rare_audit.job.planning import days_of, new_run, whole_days, windows_of, yesterday
+from rare_audit.job.planning import day_after, days_of, new_run, silent_from, whole_days, windows_of, yesterday
 from rare_audit.job.unwatched import Unwatched
 from rare_audit.ports import Clock, ConflictError, EventSource, IncidentSink, Stores, Watch
 from rare_audit.records import Changes, KeptFinding, Run, State
@@ -81,9 +80,11 @@ class Job:
             run = msgspec.structs.replace(run, state=State.RUNNING, started=now, attempts=attempts + 1)
             with self.watch.span("run", run):
                 ended = self._recorded(run, partial(self.stores.lease.renew, self.rule.id, holder))
+            if ended.kept and self.options.retention_days:
+                self._sweep(ended)
             if ended.error:
                 raise ServiceError(ended.error)
-            return self._tidied(ended)
+            return ended
 
     def _recorded(self, run: Run, still_held: "partial[None]") -> Run:
         """Work on a run; what fails is written into its row before it is raised."""
@@ -114,7 +115,7 @@ class Job:
         windows = windows_of(run, self.rule.lookback_days)
         counts = self.source.coverage(windows.origin, windows.end)
         run = msgspec.structs.replace(run, coverage=counts)
-        if not run.dry_run:
+        if not run.start:
             run = msgspec.structs.replace(run, silent=tuple(day for day in days_of(run) if not counts.get(day)))
         with self.watch.span("detect", run):
             detection = self._detect(windows, still_held)
@@ -126,7 +127,8 @@ class Job:
         if run.dry_run:
             return self._tell_dry(run, by_day)
         with self.watch.span("keep", run):
-            run = self._advanced(self._keep(run, by_day, still_held))
+            run = self._keep(run, by_day, still_held)
+            self._advance(run)
         with self.watch.span("deliver", run):
             return self._delivered(self._timed(run, "keep"), still_held)
 
@@ -153,7 +155,7 @@ class Job:
             ]
         self.stores.dry_findings.keep(run, kept)
         changes = Changes(new=tuple(one.finding.id for one in kept))
-        ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), State.DONE)
+        ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), _state(run))
         self.stores.runs.save(ended)
         self.watch.ended(ended, 0)
         return ended
@@ -177,28 +179,33 @@ class Job:
                 chosen = self._desk.chosen(incidents, coverage)
                 self._desk.queue(chosen)
                 raised += chosen
-        if run.silent and self.sink:
-            raised.append(silence(self.rule, self._silent_since(run)))
+        if self.sink and (silent_since := self._silent_since(run)):
+            raised.append(silence(self.rule, silent_since))
             self._desk.queue(raised[-1:])
         ids = tuple(incident.id for incident in raised)
-        return msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded), incidents=ids)
+        return msgspec.structs.replace(run, kept=True, changes=changes, degraded=tuple(degraded), incidents=ids)
 
     def _silent_since(self, run: Run) -> str:
-        """Return the day from which on there is no event up to the run's first silent day."""
-        spoken = max((day for day, count in run.coverage.items() if count and day < run.silent[0]), default="")
-        if spoken:
-            return format_day(day_ticks(spoken) + TICKS_PER_DAY)
-        due = self.stores.progress.get(self.rule.id).due
-        return min(due or run.silent[0], run.silent[0])
+        """Return the day from which on there is no event up to yesterday, "" where there is one.
 
-    def _advanced(self, run: Run) -> Run:
-        """Note that a run's days are done, up to the first that is silent: what was found is kept and queued."""
+        Once it was told, it stays that day until there are events again, however much of the silence can be seen.
+        """
+        if run.last_day not in run.silent or run.last_day < self.yesterday():
+            return ""
+        told = self.stores.progress.get(self.rule.id).silent_since
+        return told or silent_from(run)
+
+    def _advance(self, run: Run) -> None:
+        """Note that a run's days are done, but for the silent ones at its end: what was found is kept and queued."""
         progress = self.stores.progress.get(self.rule.id)
-        to = run.silent[0] if run.silent else format_day(day_ticks(run.last_day) + TICKS_PER_DAY)
+        changed: dict[str, str] = {}
+        to = max(run.first_day, silent_from(run)) if run.last_day in run.silent else day_after(run.last_day)
         joins = run.first_day <= progress.due or run.resumes == progress.due
         if progress.due and joins and to > progress.due:
-            self.stores.progress.advance(msgspec.structs.replace(progress, due=to))
-        return run
+            changed["due"] = to
+        if run.last_day >= self.yesterday():
+            changed["silent_since"] = self._silent_since(run)
+        self.stores.progress.change(self.rule.id, **changed)
 
     def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
         error, failures = "", list[ServiceError]()
@@ -207,21 +214,11 @@ class Job:
             run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
             if failures:
                 error = f"{len(failures)} incidents could not be delivered and stay queued: {failures[0]}"
-        state = State.FAILED if error else State.NO_DATA if run.silent else State.DONE
-        run = self._ended(self._timed(run, "deliver"), state, error=error)
+        run = self._ended(self._timed(run, "deliver"), State.FAILED if error else _state(run), error=error)
+        if run.state is State.DONE and run.last_day >= self.yesterday():
+            self.stores.progress.change(self.rule.id, last_success=run.ended)
         self.stores.runs.save(run)
         self.watch.ended(run, len(failures))
-        return run
-
-    def _tidied(self, run: Run) -> Run:
-        """Note a success, and let go what is kept for too long; a run that got here has ended, whatever comes now."""
-        if run.dry_run:
-            return run
-        if run.state is State.DONE:
-            progress = self.stores.progress.get(self.rule.id)
-            self.stores.progress.advance(msgspec.structs.replace(progress, last_success=run.ended))
-        if self.options.retention_days:
-            self._sweep(run)
         return run
 
     def _sweep(self, run: Run) -> None:
@@ -256,6 +253,11 @@ class Job:
     def yesterday(self) -> str:
         """Return the last UTC day that is over."""
         return yesterday(self.clock.now())
+
+
+def _state(run: Run) -> State:
+    """Return how a run ends that did all it could: without data where its last day, the current one, has none."""
+    return State.NO_DATA if run.last_day in run.silent else State.DONE
 
 
 def _batches(events: Iterator[AuditEvent]) -> Iterator[list[AuditEvent]]:

@@ -109,6 +109,17 @@ def due(progress: Progress, now: datetime, *, catch_up_days: int, late_days: int
     return Due(Wanted(first_day=format_day(first), last_day=format_day(last)), skipped)
 
 
+def day_after(day: str) -> str:
+    """Return the UTC day that follows."""
+    return format_day(day_ticks(day) + TICKS_PER_DAY)
+
+
+def silent_from(run: Run) -> str:
+    """Return the day from which on a run saw no event to the end of its last day; the first it looked at, if never."""
+    spoken = max((day for day, count in run.coverage.items() if count and day <= run.last_day), default="")
+    return day_after(spoken) if spoken else run.first_day
+
+
 def days_of(run: Run) -> tuple[str, ...]:
     """Return every UTC day of a run."""
     first, last = day_ticks(run.first_day), day_ticks(run.last_day)

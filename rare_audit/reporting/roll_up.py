@@ -32,6 +32,11 @@ def choose(
     return tuple(chosen), _degraded(left_out, degraded) if degraded else _flood(left_out, len(chosen))
 
 
+def flood_id(rule_id: str, day: str) -> str:
+    """Return the id of the roll-up of a UTC day with too many incidents."""
+    return content_id("roll-up", rule_id, day)
+
+
 def _flood(left_out: Sequence[Incident], chosen: int) -> Incident:
     day, apps = left_out[0].day, _apps(left_out, "more ")
     opening = (

@@ -1,16 +1,19 @@
 """How far each rule's days are done: a row for each rule."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Progress
 from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
 
 _PROGRESS: Final = "progress"
+_TRIES: Final = 10
 
 
 class ProgressRows:
@@ -25,17 +28,23 @@ class ProgressRows:
 
     def begin(self, rule_id: str, day: str) -> Progress:
         """Make a day the first ever due, unless one is; return how far the rule is."""
-        row, progress = self._read(rule_id)
-        if progress.first:
-            return progress
-        begun = msgspec.structs.replace(progress, first=day, due=day)
-        with suppress(ConflictError):  # a run came in between: the next timer finds what it wrote, and begins there
-            self._table.put(msgspec.structs.replace(row, values={BODY: pack(begun)}), unless_changed=True)
-        return begun
+        return self._changed(rule_id, lambda it: it if it.first else msgspec.structs.replace(it, first=day, due=day))
 
-    def advance(self, progress: Progress) -> None:
-        """Write how far a rule is."""
-        self._table.put(Entity(_PROGRESS, key_of(progress.rule_id), {BODY: pack(progress)}))
+    def change(self, rule_id: str, **fields: str) -> None:
+        """Write some fields of a rule's Progress, and leave the others."""
+        self._changed(rule_id, lambda it: msgspec.structs.replace(it, **fields))
+
+    def _changed(self, rule_id: str, change: Callable[[Progress], Progress]) -> Progress:
+        """Read, change and write, again where somebody else wrote in between; nothing is written that is so already."""
+        for _ in range(_TRIES):
+            row, progress = self._read(rule_id)
+            changed = change(progress)
+            if changed == progress:
+                return progress
+            with suppress(ConflictError):
+                self._table.put(msgspec.structs.replace(row, values={BODY: pack(changed)}), unless_changed=True)
+                return changed
+        raise ServiceError(f"how far the days are done could not be written in {_TRIES} tries: others write it as well")
 
     def _read(self, rule_id: str) -> tuple[Entity, Progress]:
         """Return a rule's row, one without etag where there is none, and what it says."""

@@ -1,11 +1,13 @@
 """What the job makes of days it can't see well: baselines with gaps, days without any event, floods, dry runs."""
 
+import json
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
 
+from rare_audit.errors import ServiceError
 from rare_audit.job import Options
 from rare_audit.job.planning import bounds, new_run, whole_days
 from rare_audit.records import Run, State
@@ -172,30 +174,68 @@ def test_silence_is_told_once(world: World) -> None:
 
 
 def test_silence_longer_than_the_lookback(world: World) -> None:
-    """Where nothing is left to see when it began, the day that is due since says it: still one incident."""
+    """Day after day, once nothing is left to see of its beginning and days were skipped: still one incident."""
     world.events = []
-    ProgressRows(world.table).begin(RULE.id, "2026-02-20")
-    world.silent = {f"2026-02-{day:02d}" for day in range(1, 29)} | {f"2026-03-{day:02d}" for day in range(1, 17)}
-    world.run(SUNDAY)
+    world.silent = {f"2026-{month:02d}-{day:02d}" for month in (3, 4, 5) for day in range(1, 32)} - set(WEEK)
+    for _ in range(45):
+        run = world.dispatch().daily(past_due=False)
+        world.dispatch().take(json.dumps({"run": run.id}))
+        world.clock.advance(86_400)
+    assert _raised(world) == ["AuditLogs went silent: no event since 2026-03-09"]
+    assert {one.state for one in world.runs()} == {State.NO_DATA}
+    world.silent = set()
+    run = world.dispatch().daily(past_due=False)
+    world.dispatch().take(json.dumps({"run": run.id}))
+    assert world.last_run().state is State.DONE
+    assert ProgressRows(world.table).get(RULE.id).silent_since == ""
+
+
+def test_quiet_day_in_between(world: World) -> None:
+    """A day without events that is followed by one with some is no silence: the run is done, and so is the day."""
+    ProgressRows(world.table).begin(RULE.id, SUNDAY)
+    world.events = world.events[2:]
+    world.silent = {SUNDAY}
+    run = world.run(SUNDAY, MONDAY)
+    assert (run.state, run.silent, len(run.changes.new)) == (State.DONE, (SUNDAY,), 1)
+    assert _raised(world) == ["Rare activity by app Stranger: Consent"]
+    assert ProgressRows(world.table).get(RULE.id).due == "2026-03-17"
+
+
+def test_old_silence_is_not_told(world: World) -> None:
+    """Days of which the workspace no longer has any event give a run without data, and no incident."""
+    world.events = []
+    world.silent = {SATURDAY}
+    assert world.run(SATURDAY).state is State.NO_DATA
+    assert _raised(world) == []
+
+
+def test_two_silences(world: World) -> None:
+    """A second silence is told as one of its own."""
+    world.events = []
+    world.silent = {MONDAY}
     world.run(MONDAY)
-    assert _raised(world) == ["AuditLogs went silent: no event since 2026-02-20"]
+    world.clock.advance(86_400)
+    world.run("2026-03-17")
+    world.clock.advance(86_400)
+    world.silent = {MONDAY, "2026-03-18"}
+    world.run("2026-03-16", "2026-03-18")
+    assert _raised(world) == [
+        "AuditLogs went silent: no event since 2026-03-16",
+        "AuditLogs went silent: no event since 2026-03-18",
+    ]
 
 
 def test_silence_is_delivered_later(world: World) -> None:
     """An incident that could not be delivered is made again from the store, though no finding is behind it."""
     world.events = []
-    world.silent = {SUNDAY}
-    job = world.job(sink=None)
-    world.run(SUNDAY, sink=None)
-    assert Deliveries(world.table).pending(RULE.id) == ()
+    world.silent = {MONDAY}
     world.sink.failing = {""}
-    with pytest.raises(Exception, match="stay queued"):
-        world.run(SUNDAY)
+    with pytest.raises(ServiceError, match="stay queued"):
+        world.run(MONDAY)
     assert len(Deliveries(world.table).pending(RULE.id)) == 1
     world.sink.failing = set()
     world.silent = set()
     assert len(world.run(SATURDAY).delivered) == 1
-    assert job.sink is None
 
 
 def test_silence_withdraws_nothing(world: World) -> None:
@@ -356,8 +396,9 @@ def test_ended_run_is_left_alone(world: World) -> None:
 
 def test_success_is_noted(world: World) -> None:
     """A run that ended well is the last success; one without data, and a dry one, is not."""
-    run = world.run(SUNDAY)
+    run = world.run(SUNDAY, MONDAY)
     assert ProgressRows(world.table).get(RULE.id).last_success == run.ended
+    world.run(SUNDAY)  # by hand, of an older day: it says nothing of yesterday
     world.events, world.silent = [], {MONDAY}
     world.run(MONDAY)
     _dry(world)
@@ -372,3 +413,63 @@ def test_older_row_is_read() -> None:
     )
     run = msgspec.json.decode(old, type=Run)
     assert (run.state, run.dry_run, run.coverage, run.notes) == (State.DONE, False, {}, ())
+
+
+# What the review of the whole found
+
+
+def test_roll_up_that_waits_is_not_lost(world: World) -> None:
+    """Apps that waited in a roll-up for a service that was away are told, though a setting has changed since."""
+    world.options = Options(max_incidents=1)
+    world.sink.failing = {"Backup", "Nameless", "one more app"}
+    with pytest.raises(ServiceError):
+        world.run(SUNDAY)
+    world.sink.failing, world.sink.calls = set(), []
+    world.options = Options(max_incidents=50)
+    world.run(MONDAY)
+    told = {finding.initiated_by_app for incident in world.sink.calls for finding in incident.findings}
+    assert told == {"Backup", "Nameless", "Stranger"}
+
+
+def test_rolled_up_app_stays_there(world: World) -> None:
+    """Once a roll-up was told, an app of it gets no incident of its own because another is withdrawn."""
+    world.events += [event(f"{SUNDAY}T06:00:00Z", "Third", "Consent", principal="p-third")]
+    world.options = Options(max_incidents=1)
+    world.run(SUNDAY)
+    single = next(one for one in world.sink.calls if len(one.findings) == 1)
+    rolled = {finding.initiated_by_app for one in world.sink.calls if one is not single for finding in one.findings}
+    world.events = [one for one in world.events if single.app.name not in str(one)]
+    world.sink.calls = []
+    world.run(SUNDAY)
+    assert len(rolled) == 2
+    # the roll-up is brought up to date, and nothing else is raised
+    assert [{one.initiated_by_app for one in told.findings} for told in world.sink.calls] == [rolled]
+    assert "roll-up" in world.sink.calls[0].labels
+
+
+def test_service_that_is_away_does_not_outlast_the_run(world: World) -> None:
+    """After ten failures no more is tried; those that failed come last the next time, so that none bars the way."""
+    world.events += [event(f"{SUNDAY}T07:00:00Z", f"App {n}", "Consent", principal=f"p-{n}") for n in range(20)]
+    world.sink.failing = {f"App {n}" for n in range(20)}
+    with pytest.raises(ServiceError, match="10 incidents could not be delivered"):
+        world.run(SUNDAY)
+    assert sum(one.app.name.startswith("App") for one in world.sink.calls) == 10
+    refused = {one.id for one in world.sink.calls if one.app.name.startswith("App")}
+    world.sink.calls = []
+    with pytest.raises(ServiceError):
+        world.run(SUNDAY)
+    assert not refused & {one.id for one in world.sink.calls[:10]}
+
+
+def test_refused_delivery_does_not_stop_the_rest(world: World) -> None:
+    """A run whose delivery failed has told what it found, and removes what is too old."""
+    world.run(SUNDAY)
+    world.clock.advance(200 * 86_400)
+    world.events.append(event("2026-10-02T03:00:00Z", "Late", "Consent"))
+    world.sink.failing = {"Late"}
+    with pytest.raises(ServiceError):
+        world.run("2026-10-02")
+    assert Findings(world.table).of_day(RULE.id, SUNDAY) == ()
+    with pytest.raises(ServiceError):
+        world.run("2026-10-02")
+    assert [len(run.changes.new) for run in world.runs()[-2:]] == [1, 0]
