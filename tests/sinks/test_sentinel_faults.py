@@ -268,6 +268,16 @@ def test_asked_to_wait_too_long(status: int, world: World) -> None:
         (format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), 3600, 7200),
         (format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 0.25, 0.5),
     ],
+    ids=[
+        "seconds",
+        "blanks",
+        "none",
+        "negative",
+        "words",
+        "empty",
+        "date to come",
+        "date gone by",
+    ],  # dates differ by worker
 )
 def test_retry_after(header: str, least: float, most: float, world: World) -> None:
     """Seconds and dates are honoured; anything else is no reason to hurry, nor to fail."""
