@@ -128,15 +128,17 @@ def test_names_are_not_obeyed(azure: AzureTerminal) -> None:
 
 
 def test_day_without_data(azure: AzureTerminal) -> None:
-    """A day of which AuditLogs has nothing is told, raised as an incident of its own, and no failure."""
-    result = azure.called("run", "--date", "2026-02-01")
-    assert (result.exit_code, result.stdout) == (0, "no data\n")
-    assert (
-        "no data: AuditLogs has no event of 2026-02-01; nothing of that day is found or withdrawn, and it stays due"
-        in (result.stderr.splitlines())
-    )
-    assert result.stderr.splitlines()[-1].endswith("0 of 0 incidents written; 1 more written that were due")
-    assert [run.state for run in _runs(azure)] == ["no-data"]
+    """A day without any event is told and no failure; where it is yesterday, an incident says so as well."""
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    for day, more in (("2026-02-01", ""), (yesterday, "; 1 more written that were due")):
+        result = azure.called("run", "--date", day)
+        assert (result.exit_code, result.stdout) == (0, "no data\n")
+        assert (
+            f"no data: AuditLogs has no event of {day}; nothing of that day is found or withdrawn, and it stays due"
+            in (result.stderr.splitlines())
+        )
+        assert result.stderr.splitlines()[-1].endswith(f"0 of 0 incidents written{more}")
+    assert [run.state for run in _runs(azure)] == ["no-data"] * 2
     (incident,) = azure.stack.sentinel.incidents.values()
     assert "went silent" in incident["properties"]["title"]
 
