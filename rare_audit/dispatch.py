@@ -8,11 +8,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from rare_audit.detection.ticks import parse_ticks
+from rare_audit.detection.ticks import day_after
 from rare_audit.errors import RareAuditError, ServiceError
 from rare_audit.job import Job
 from rare_audit.job.leased import leased
-from rare_audit.job.planning import Wanted, day_after, days_of, due, new_run, yesterday
+from rare_audit.job.planning import Wanted, days_of, due, new_run, yesterday
 from rare_audit.ports import ConflictError, RunQueue, Stores
 from rare_audit.records import Run, RunFinding, State
 
@@ -150,13 +150,12 @@ class Dispatch:
 
     def _waiting(self) -> list[Run]:
         """Return the runs that wait for a message which may be lost: unended, untouched for long, at work nowhere."""
-        held, now = self.stores.lease.is_held(self.job.rule.id), parse_ticks(self.now().isoformat())
-        patience = int(_FORGOTTEN.total_seconds()) * 10_000_000
+        held, now = self.stores.lease.is_held(self.job.rule.id), self.now()
         return [
             run
             for run in self.stores.runs.latest(_LOOKED_BACK)
             if run.queued and run.rule_id == self.job.rule.id and not run.state.ended
-            if (run.state is State.QUEUED or not held) and now - parse_ticks(run.started) > patience
+            if (run.state is State.QUEUED or not held) and now - datetime.fromisoformat(run.started) > _FORGOTTEN
         ]
 
     def _named(self, message: str) -> Run | None:

@@ -14,7 +14,11 @@ class RuleError(RareAuditError):
 
 
 class SettingsError(RareAuditError):
-    """The environment's settings are wrong; lists every problem at once."""
+    """The environment's settings are wrong; `problems` has every one of them, each beginning with a setting's name."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class ServiceError(RareAuditError):

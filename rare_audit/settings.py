@@ -101,7 +101,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         store_values=reader.choice("RARE_AUDIT_STORE_VALUES", _BOOLEANS, default="true"),
     )
     if reader.problems:
-        raise SettingsError("; ".join(reader.problems))
+        raise SettingsError(*reader.problems)
     return settings
 
 

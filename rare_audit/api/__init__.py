@@ -23,7 +23,7 @@ from rare_audit.api.messages import (
 from rare_audit.api.openapi import document
 from rare_audit.dispatch import BusyError, Dispatch
 from rare_audit.errors import InputError
-from rare_audit.job.planning import FieldError, Wanted, bounds, whole_days
+from rare_audit.job.planning import FieldError, Wanted, wanted_of
 from rare_audit.records import Run
 
 _MOST_BYTES: Final = 10_000
@@ -165,12 +165,9 @@ def _wanted(dispatch: Dispatch, request: RunRequest) -> Wanted:
     missing = [name for name in form if values[name] is None]
     if missing:
         raise FieldError(missing[0], f"is missing: expected {' and '.join(form)}")
-    texts = [str(values[name]) for name in form]
-    if form == ("start", "end"):
-        if not request.dry_run:
-            raise FieldError("dryRun", "only a dry run may have bounds of its own; a run covers whole UTC days")
-        return bounds(texts[0], texts[1], dispatch.now())
-    return whole_days(texts[0], texts[-1], dispatch.now(), names=(form[0], form[-1]))
+    if form == ("start", "end") and not request.dry_run:
+        raise FieldError("dryRun", "only a dry run may have bounds of its own; a run covers whole UTC days")
+    return wanted_of({name: str(values[name]) for name in form}, dispatch.now())
 
 
 def _json(status: int, value: Any, kind: str = "application/json", **headers: str) -> Answer:

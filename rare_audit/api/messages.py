@@ -5,13 +5,13 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from rare_audit.job.planning import LONGEST_REASON
 from rare_audit.records import RunFinding, State
 
 LISTED: Final = 20
 MOST_LISTED: Final = 100
 MOST_FINDINGS: Final = 500
 """Findings of one answer: some megabytes, with evidence."""
-LONGEST_REASON: Final = 500
 HealthStatus = Literal["never-run", "ok", "stale", "unknown"]
 Day = Annotated[str, Meta(description="A UTC day, YYYY-MM-DD, that is over.", examples=["2026-03-15"])]
 Instant = Annotated[

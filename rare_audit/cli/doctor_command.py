@@ -1,7 +1,6 @@
 """A look at everything that the deployed job needs."""
 
 import os
-import re
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from rare_audit.doctor import Check
 
 _MOST: Final = 600
-_NEXT_PROBLEM: Final = re.compile(r"; (?=\w+(?:: | is not set: ))")
-"""What stands between two problems of a SettingsError, each of which begins with a setting's name."""
 
 
 @click.command()
@@ -39,7 +36,7 @@ def doctor(context: click.Context) -> None:
                 click.echo(one_line(f"{check.verdict:<4}  {check.what}: {check.found}", _MOST))
                 failed |= check.verdict.fails
     except (SettingsError, RuleError) as error:
-        for problem in _NEXT_PROBLEM.split(str(error)):
+        for problem in error.problems if isinstance(error, SettingsError) else (error,):
             click.echo(one_line(f"FAIL  settings: {problem}", _MOST))
         context.exit(2)
     context.exit(1 if failed else 0)

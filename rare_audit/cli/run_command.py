@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rare_audit.dispatch import Dispatch
     from rare_audit.job.planning import Wanted
     from rare_audit.records import Run
-
-_LONGEST_REASON: Final = 500
 
 
 @click.command()
@@ -46,13 +44,13 @@ def run(  # noqa: PLR0913, PLR0917  (click hands over an argument for each optio
     """
     # Imported here since start-up counts, and no other command needs these.
     from rare_audit.app import azure  # noqa: PLC0415
-    from rare_audit.job.planning import new_run  # noqa: PLC0415
+    from rare_audit.job.planning import LONGEST_REASON, new_run  # noqa: PLC0415
     from rare_audit.rules import unmatchable  # noqa: PLC0415
     from rare_audit.settings import read_settings  # noqa: PLC0415
 
     form = _form(day, first_day, last_day, start, end, dry_run=dry_run)
-    if len(reason) > _LONGEST_REASON:
-        raise click.BadParameter(f"longer than {_LONGEST_REASON} characters", param_hint="--reason")
+    if len(reason) > LONGEST_REASON:
+        raise click.BadParameter(f"longer than {LONGEST_REASON} characters", param_hint="--reason")
     with azure(read_settings(os.environ)) as dispatch, warnings_said():
         rule, now = dispatch.job.rule, dispatch.now()
         wanted = _wanted(form, now)
@@ -79,13 +77,10 @@ def _form(
 
 
 def _wanted(form: dict[str, str], now: datetime) -> "Wanted":
-    from rare_audit.job.planning import FieldError, bounds, whole_days  # noqa: PLC0415  (see run)
+    from rare_audit.job.planning import FieldError, wanted_of  # noqa: PLC0415  (see run)
 
-    names, texts = [*form], [*form.values()]
     try:
-        if "start" in form:
-            return bounds(texts[0], texts[1], now)
-        return whole_days(texts[0], texts[-1], now, names=(names[0], names[-1]))
+        return wanted_of(form, now)
     except FieldError as error:
         raise click.BadParameter(str(error), param_hint=f"--{error.field}") from error
 

@@ -86,3 +86,8 @@ def format_ticks(ticks: int) -> str:
 def format_day(ticks: int) -> str:
     """Return the UTC day `YYYY-MM-DD` that the instant lies in."""
     return format_ticks(ticks)[:10]
+
+
+def day_after(day: str) -> str:
+    """Return the UTC day that follows one, both `YYYY-MM-DD`; ValueError where it is none."""
+    return format_day(day_ticks(day) + TICKS_PER_DAY)

@@ -48,7 +48,7 @@ def _lateness(last: int, age: timedelta) -> Check:
 
 def _baseline(counts: dict[str, int], lookback_days: int, min_days: int, now: datetime) -> Check:
     coverage = coverage_of(f"{now:%Y-%m-%d}", lookback_days, counts)
-    if coverage.days < min(min_days, lookback_days):
+    if coverage.is_degraded(min_days):
         return warn(
             "baseline",
             f"{coverage}, fewer than RARE_AUDIT_MIN_DAYS ({min_days}); until there are more, all that seems rare on a "

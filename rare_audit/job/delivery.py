@@ -44,7 +44,7 @@ class Desk:
         """Return those of a day's incidents that are raised, and the roll-up of the others."""
         if not incidents:
             return ()
-        degraded = coverage if self.is_degraded(coverage) else None
+        degraded = coverage if coverage.is_degraded(self.options.min_days) else None
         # Who was told in a roll-up is not told again by an incident, even if there were room for one now.
         rolled_up = self.stores.deliveries.get(flood_id(self.rule.id, incidents[0].day)) is not None
         if not degraded and not rolled_up and len(incidents) <= self.options.max_incidents:
@@ -53,10 +53,6 @@ class Desk:
         most = 0 if rolled_up else self.options.max_incidents
         chosen, roll_up = choose(incidents, most, raised=raised, degraded=degraded)
         return (*chosen, roll_up) if roll_up else chosen
-
-    def is_degraded(self, coverage: Coverage) -> bool:
-        """Tell whether a baseline has too few days with data to say what is rare."""
-        return coverage.days < min(self.options.min_days, coverage.of)
 
     def queue(self, incidents: Iterable[Incident]) -> None:
         """Queue the incidents whose content is not what is queued already; one without findings as it is."""

@@ -21,13 +21,14 @@ from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.finding import Finding
 from rare_audit.detection.result import Detection, conclude
 from rare_audit.detection.rule import Exclusion, Rule
+from rare_audit.detection.ticks import day_after
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import RareAuditError, ServiceError
 from rare_audit.job import days
 from rare_audit.job.delivery import Desk
 from rare_audit.job.leased import leased
 from rare_audit.job.options import Options
-from rare_audit.job.planning import day_after, days_of, new_run, silent_from, whole_days, windows_of, yesterday
+from rare_audit.job.planning import days_of, new_run, silent_from, whole_days, windows_of, yesterday
 from rare_audit.job.unwatched import Unwatched
 from rare_audit.ports import Clock, ConflictError, EventSource, IncidentSink, Stores, Watch
 from rare_audit.records import Changes, KeptFinding, Run, State
@@ -127,8 +128,9 @@ class Job:
         if run.dry_run:
             return self._tell_dry(run, by_day)
         with self.watch.span("keep", run):
-            run = self._keep(run, by_day, still_held)
-            self._advance(run)
+            silent_since = self._silent_since(run)
+            run = self._keep(run, by_day, silent_since, still_held)
+            self._advance(run, silent_since)
         with self.watch.span("deliver", run):
             return self._delivered(self._timed(run, "keep"), still_held)
 
@@ -148,7 +150,7 @@ class Job:
         for day, findings in by_day.items():
             # Bounds may lie anywhere in a day: their baseline is that of the day they begin in.
             coverage = coverage_of(run.first_day if run.start else day, self.rule.lookback_days, run.coverage)
-            degraded += [day] * self._desk.is_degraded(coverage)
+            degraded += [day] * coverage.is_degraded(self.options.min_days)
             kept += [
                 KeptFinding(one, incident_id(one), held=True, first_run=run.id, last_run=run.id, coverage=coverage)
                 for one in findings
@@ -160,7 +162,7 @@ class Job:
         self.watch.ended(ended, 0)
         return ended
 
-    def _keep(self, run: Run, by_day: dict[str, list[Finding]], still_held: "partial[None]") -> Run:
+    def _keep(self, run: Run, by_day: dict[str, list[Finding]], silent_since: str, still_held: "partial[None]") -> Run:
         """Keep the findings of each day and queue its incidents. A day without any event is no reason to withdraw."""
         changes = Changes()
         degraded: list[str] = []
@@ -174,12 +176,12 @@ class Job:
             day = days.Day(stored, coverage)
             incidents = self._desk.grouped(by_day[name], day.raised, coverage)
             changes = days.joined(changes, days.keep(self.stores, run, day, incidents))
-            degraded += [name] * self._desk.is_degraded(coverage)
+            degraded += [name] * coverage.is_degraded(self.options.min_days)
             if self.sink:
                 chosen = self._desk.chosen(incidents, coverage)
                 self._desk.queue(chosen)
                 raised += chosen
-        if self.sink and (silent_since := self._silent_since(run)):
+        if self.sink and silent_since:
             raised.append(silence(self.rule, silent_since))
             self._desk.queue(raised[-1:])
         ids = tuple(incident.id for incident in raised)
@@ -195,7 +197,7 @@ class Job:
         told = self.stores.progress.get(self.rule.id).silent_since
         return told or silent_from(run)
 
-    def _advance(self, run: Run) -> None:
+    def _advance(self, run: Run, silent_since: str) -> None:
         """Note that a run's days are done, but for the silent ones at its end: what was found is kept and queued."""
         progress = self.stores.progress.get(self.rule.id)
         changed: dict[str, str] = {}
@@ -204,7 +206,7 @@ class Job:
         if progress.due and joins and to > progress.due:
             changed["due"] = to
         if run.last_day >= self.yesterday():
-            changed["silent_since"] = self._silent_since(run)
+            changed["silent_since"] = silent_since
         self.stores.progress.change(self.rule.id, **changed)
 
     def _delivered(self, run: Run, still_held: "partial[None]") -> Run:

@@ -1,17 +1,20 @@
 """Which days a run covers: asked for by a person, or due by themselves."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day, format_ticks, parse_ticks
+from rare_audit.detection.ticks import TICKS_PER_DAY, day_after, day_ticks, format_day, format_ticks, parse_ticks
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import InputError
 from rare_audit.records import Progress, Run
 
 MOST_DAYS: Final = 31
+LONGEST_REASON: Final = 500
+"""Characters of what somebody gives as a run's reason."""
 
 
 class FieldError(InputError):
@@ -54,6 +57,17 @@ def bounds(start: str, end: str, now: datetime) -> Wanted:
         raise FieldError("end", f"{end} is still to come")
     days = (format_day(ticks) for ticks in (first, last - 1))
     return Wanted(first_day=next(days), last_day=next(days), start=format_ticks(first), end=format_ticks(last))
+
+
+def wanted_of(form: Mapping[str, str], now: datetime) -> Wanted:
+    """Return what is asked for by texts under their fields' names, in order: one day, two, or `start` and `end`.
+
+    Raises FieldError as `whole_days` and `bounds` do, with one of these names.
+    """
+    names, texts = tuple(form), tuple(form.values())
+    if "start" in form:
+        return bounds(texts[0], texts[1], now)
+    return whole_days(texts[0], texts[-1], now, names=(names[0], names[-1]))
 
 
 def new_run(rule_id: str, wanted: Wanted, now: datetime, **more: Any) -> Run:
@@ -107,11 +121,6 @@ def due(progress: Progress, now: datetime, *, catch_up_days: int, late_days: int
         )
     first = min(max(missed, oldest), late)
     return Due(Wanted(first_day=format_day(first), last_day=format_day(last)), skipped)
-
-
-def day_after(day: str) -> str:
-    """Return the UTC day that follows."""
-    return format_day(day_ticks(day) + TICKS_PER_DAY)
 
 
 def silent_from(run: Run) -> str:

@@ -14,6 +14,10 @@ class Coverage(msgspec.Struct, frozen=True):
     of: int = 0
     missing: tuple[str, ...] = ()
 
+    def is_degraded(self, min_days: int) -> bool:
+        """Tell whether there are too few days with data to say what is rare; as many as there are days are enough."""
+        return self.days < min(min_days, self.of)
+
     def __str__(self) -> str:
         return f"{self.days} of {self.of} days had data" if self.of else "unknown"
 

@@ -9,6 +9,7 @@ from rare_audit.reporting.incident import App, Incident
 from rare_audit.reporting.text import markdown, one_line
 
 _ORDER: Final = ("High", "Medium", "Low", "Informational")
+_FLOOD: Final = "roll-up"
 _LIST_CAP: Final = 4_000
 """Characters of the description's list; the rest of it and an ending stay within DESCRIPTION_CAP."""
 
@@ -34,7 +35,7 @@ def choose(
 
 def flood_id(rule_id: str, day: str) -> str:
     """Return the id of the roll-up of a UTC day with too many incidents."""
-    return content_id("roll-up", rule_id, day)
+    return content_id(_FLOOD, rule_id, day)
 
 
 def _flood(left_out: Sequence[Incident], chosen: int) -> Incident:
@@ -43,7 +44,7 @@ def _flood(left_out: Sequence[Incident], chosen: int) -> Incident:
         f"On {day} (UTC) more apps did what they had not done before than incidents are raised for in a day. "
         f"{chosen} were raised, the gravest first; these apps have none of their own:"
     )
-    return _roll_up("roll-up", f"Rare activity by {apps} on {day}", opening, left_out)
+    return _roll_up(_FLOOD, f"Rare activity by {apps} on {day}", opening, left_out)
 
 
 def _degraded(left_out: Sequence[Incident], coverage: Coverage) -> Incident:

@@ -11,7 +11,7 @@ import msgspec
 
 from rare_audit.detection.finding import Evidence, Finding, content_id
 from rare_audit.detection.kql import lower, string_literal
-from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
+from rare_audit.detection.ticks import day_after
 from rare_audit.reporting.incident import DESCRIPTION_CAP, TITLE_CAP, Incident
 from rare_audit.reporting.text import markdown, one_line, visible
 
@@ -134,7 +134,6 @@ def bookmark_properties(incident: Incident, finding: Finding) -> dict[str, Any]:
     """
     target = _target(finding)
     on = f" on {target}" if target else ""
-    next_day = format_day(day_ticks(finding.day) + TICKS_PER_DAY)
     return {
         "displayName": _fit(one_line(f"{finding.operation_name}{on} by {finding.initiated_by_app}", 200), 200, "…"),
         "query": evidence_query(finding),
@@ -143,7 +142,7 @@ def bookmark_properties(incident: Incident, finding: Finding) -> dict[str, Any]:
         "labels": [one_line(label, 100) for label in incident.labels],
         "eventTime": finding.start_time,
         "queryStartTime": f"{finding.day}T00:00:00Z",
-        "queryEndTime": f"{next_day}T00:00:00Z",
+        "queryEndTime": f"{day_after(finding.day)}T00:00:00Z",
         "entityMappings": list(_entities(finding)),
         "tactics": list(incident.tactics),
         "techniques": list(incident.techniques),
