@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from rare_audit.sinks.arm import Arm
-    from rare_audit.sinks.arm import Patience as ArmPatience
+    from rare_audit.sinks.findings_table import FindingsTable
+    from rare_audit.sinks.patience import Patience as SinkPatience
     from rare_audit.sources.log_analytics import LogAnalytics
     from rare_audit.sources.log_analytics_client import Patience
     from rare_audit.stores.run_queue import RunQueue
@@ -78,6 +79,7 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
             source=log_analytics(settings, rule),
             stores=stores_on(kept, clock, LEASE),
             sink=_sentinel(settings),
+            table=findings_table(settings),
             clock=clock,
             options=Options(
                 min_days=settings.min_days,
@@ -112,12 +114,22 @@ def _sentinel(settings: Settings) -> IncidentSink | None:
     return Sentinel(arm(settings, settings.sentinel), bookmarks=settings.bookmarks)
 
 
-def arm(settings: Settings, workspace: Workspace, *, patience: "ArmPatience | None" = None) -> "Arm":
+def arm(settings: Settings, workspace: Workspace, *, patience: "SinkPatience | None" = None) -> "Arm":
     """Return the way to a workspace's incidents; not connected yet."""
     from rare_audit.sinks.arm import PUBLIC_CLOUD, Arm  # noqa: PLC0415 - start-up counts
 
     make = partial(credential, settings.client_id)
     return Arm(workspace, make, endpoint=settings.arm_endpoint or PUBLIC_CLOUD, patience=patience)
+
+
+def findings_table(settings: Settings, *, patience: "SinkPatience | None" = None) -> "FindingsTable | None":
+    """Return the workspace's table of findings, None where they go to none; not connected yet."""
+    if settings.ingestion is None:
+        return None
+    from rare_audit.sinks.findings_table import FindingsTable  # noqa: PLC0415 - start-up counts
+
+    make = partial(credential, settings.client_id)
+    return FindingsTable(settings.ingestion, make, SystemClock(), patience=patience)
 
 
 def table(settings: Settings, *, patience: Mapping[str, float] | None = None) -> "AzureTable":

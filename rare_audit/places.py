@@ -14,6 +14,8 @@ _WORKSPACE: Final = re.compile(
 )
 """Names as the SecurityInsights API, 2025-09-01, takes them; groups as ARM's resource-name-rules have them."""
 
+_COLLECTION_RULE: Final = re.compile(r"dcr-[0-9a-f]{32}")
+
 
 class Workspace(msgspec.Struct, frozen=True):
     """A Log Analytics workspace with Sentinel on it, by its place in Azure Resource Manager."""
@@ -29,6 +31,20 @@ class Workspace(msgspec.Struct, frozen=True):
             f"/subscriptions/{self.subscription}/resourceGroups/{quote(self.group)}"
             f"/providers/Microsoft.OperationalInsights/workspaces/{self.name}"
         )
+
+
+class Ingestion(msgspec.Struct, frozen=True):
+    """The way into a workspace's table: where the Logs Ingestion API answers, and a collection rule's immutable id."""
+
+    endpoint: str
+    rule_id: str
+
+
+def parse_collection_rule(text: str) -> str:
+    """Read a data collection rule's immutable id, which is no resource id. Raises ValueError for anything else."""
+    if not _COLLECTION_RULE.fullmatch(text.strip().lower()):
+        raise ValueError("expected a data collection rule's immutable id, dcr-<32 digits>")
+    return text.strip().lower()
 
 
 def parse_workspace(text: str) -> Workspace:

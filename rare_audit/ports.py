@@ -12,6 +12,7 @@ from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.funnel import Reading
 from rare_audit.errors import ServiceError
 from rare_audit.records import Delivery, KeptFinding, Progress, Run
+from rare_audit.reporting.finding_rows import FindingRow
 from rare_audit.reporting.incident import Incident
 
 
@@ -63,6 +64,25 @@ class IncidentSink(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """What was left out of all deliveries so far and why, each once."""
+        ...
+
+
+class Uploaded(msgspec.Struct, frozen=True):
+    """How many rows were written at once, and the memo of all that is there since."""
+
+    rows: int
+    memo: str
+
+
+class FindingSink(Protocol):
+    """Where every finding is a row, besides all incidents: no choice and no roll-up stands between."""
+
+    def upload(self, rows: Sequence[FindingRow], memo: str) -> Iterator[Uploaded]:
+        """Write those of a day's rows that are new or have another revision; yield what to record after each part.
+
+        `memo` is what was last recorded of this day, "" for nothing. A part that was written, yet not recorded, is
+        written once more by whoever repeats it: the same id, the same revision. Raises ServiceError.
+        """
         ...
 
 
@@ -210,18 +230,18 @@ class Lease(Protocol):
 
 
 class DeliveryStore(Protocol):
-    """Which incidents were delivered, and which are still to be."""
+    """Which incidents, and which days' findings, were delivered, and which are still to be."""
 
     def get(self, incident_id: str) -> Delivery | None:
-        """Return the delivery of an incident, or None."""
+        """Return the delivery of an incident, or of what else has such an id, or None."""
         ...
 
     def put(self, delivery: Delivery) -> None:
         """Write a delivery."""
         ...
 
-    def pending(self, rule_id: str) -> tuple[Delivery, ...]:
-        """Return what is still to be delivered, ordered by day and incident."""
+    def pending(self, rule_id: str, sink: str = "") -> tuple[Delivery, ...]:
+        """Return what is still to be delivered to a sink, as Delivery names it, ordered by day and incident."""
         ...
 
 

@@ -57,7 +57,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     within its days. `started` is when it was asked for, until it is taken up. `queued` tells when a message was sent
     for it, "" where it runs at once; `attempts` counts how often it was taken up since. `resumes` is the first day not
     yet done when the timer asked, "" for who else did. `kept` says that all it found is kept and queued, so that its
-    changes have been told, even where a delivery failed.
+    changes have been told, even where a delivery failed. `delivered` are incidents, `uploaded` counts rows of findings.
     """
 
     id: str
@@ -85,6 +85,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     changes: Changes = Changes()
     incidents: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
+    uploaded: int = 0
     timings: dict[str, float] = {}
 
 
@@ -106,7 +107,8 @@ class Delivery(msgspec.Struct, frozen=True, rename="camel"):
     """An incident on its way: `wanted` is the digest to be delivered, `written` the one last delivered.
 
     `memo` is what the sink returned for that last delivery, `failures` how many tries failed since. `notice` is the
-    incident itself where it is not made of findings that are kept.
+    incident itself where it is not made of findings that are kept. `sink` is "" for incidents, and else names where all
+    findings of the day are on their way to, together, under an id of their own.
     """
 
     incident_id: str
@@ -117,6 +119,7 @@ class Delivery(msgspec.Struct, frozen=True, rename="camel"):
     memo: str = ""
     notice: Incident | None = None
     failures: int = 0
+    sink: str = ""
 
     @property
     def pending(self) -> bool:

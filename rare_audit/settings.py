@@ -2,14 +2,14 @@
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
 from rare_audit.errors import SettingsError
-from rare_audit.places import Workspace, https_origin, parse_workspace
+from rare_audit.places import Ingestion, Workspace, https_origin, parse_collection_rule, parse_workspace
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
 
 HOST_STORAGE: Final = "AzureWebJobsStorage"
@@ -54,11 +54,14 @@ class Account(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment says. `sentinel` is None where nothing is raised, endpoints are "" for the public ones.
 
+    `ingestion` is None where findings go to no table of the workspace.
+
     `queues` holds the messages, `tables` all that is kept. `client_id` names a user-assigned identity.
     """
 
     workspace_id: str
     sentinel: Workspace | None
+    ingestion: Ingestion | None = None
     queues: Account
     tables: Account
     logs_endpoint: str = ""
@@ -78,13 +81,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings from environment variables. Raises SettingsError that names each one that is wrong."""
     reader = _Reader(environment)
+    sinks = reader.choices("RARE_AUDIT_SINKS", ("incidents", "table"), default="incidents")
     raises = reader.choice("RARE_AUDIT_INCIDENTS", {"raise": True, "observe": False}, default="raise")
     sentinel_hint = "the workspace's resource id; or RARE_AUDIT_INCIDENTS=observe, to raise nothing"
+    incidents = raises and "incidents" in sinks
     own = reader.names(OWN_STORAGE)
     queues = reader.account(HOST_STORAGE, ("queue",) if own else ("queue", "table"))
     settings = Settings(
         workspace_id=reader.needed("LOG_ANALYTICS_WORKSPACE_ID", _guid, "the workspace's GUID") or "",
-        sentinel=reader.needed("SENTINEL_WORKSPACE_RESOURCE_ID", parse_workspace, sentinel_hint) if raises else None,
+        sentinel=reader.needed("SENTINEL_WORKSPACE_RESOURCE_ID", parse_workspace, sentinel_hint) if incidents else None,
+        ingestion=reader.ingestion() if "table" in sinks else None,
         queues=queues,
         tables=reader.account(OWN_STORAGE, ("table",)) if own else queues,
         logs_endpoint=reader.optional("RARE_AUDIT_LOGS_ENDPOINT", https_origin) or "",
@@ -145,6 +151,18 @@ class _Reader:
         if text not in values:
             self.problems.append(f"{name}: expected {' or '.join(values)}")
         return values.get(text, values[default])
+
+    def choices(self, name: str, values: Sequence[str], *, default: str) -> set[str]:
+        chosen = {each.strip() for each in (self.text(name).lower() or default).split(",")}
+        if not chosen <= set(values):
+            self.problems.append(f"{name}: expected {' or '.join(values)}, or both with a comma")
+        return chosen
+
+    def ingestion(self) -> Ingestion:
+        hint = "the data collection rule's {}; or leave table out of RARE_AUDIT_SINKS"
+        endpoint = self.needed("RARE_AUDIT_INGESTION_ENDPOINT", https_origin, hint.format("logs ingestion endpoint"))
+        rule = self.needed("RARE_AUDIT_INGESTION_RULE_ID", parse_collection_rule, hint.format("immutable id, dcr-…"))
+        return Ingestion(endpoint or "", rule or "")
 
     def account(self, prefix: str, needed: tuple[str, ...]) -> Account:
         """Read a storage connection as Functions has it: a connection string, service URIs, or an account's name.

@@ -160,6 +160,17 @@ def test_observing(azure: AzureTerminal) -> None:
     assert result.exit_code == 0
     assert "Semaphore Dialler" in result.stdout
     assert result.stderr.splitlines()[-1] == "RARE_AUDIT_INCIDENTS is observe: these incidents are not raised"
+
+
+def test_table(azure: AzureTerminal) -> None:
+    """With the table alone no incident is raised, and it is said where the findings are."""
+    result = azure.called(*LAST, RARE_AUDIT_SINKS="table", SENTINEL_WORKSPACE_RESOURCE_ID=None)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == (
+        "these incidents are not raised; the findings are rows of RareAuditFindings_CL"
+    )
+    assert len(azure.stack.ingestion.rows) > 5
+    assert azure.stack.gate.count("arm") == 0
     assert azure.stack.arm.requests == []
 
 

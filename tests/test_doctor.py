@@ -19,6 +19,7 @@ from rare_audit.stores.progress import ProgressRows
 from tests.azure.azurite import KEY, connection_string
 from tests.azure.gate import Action, Answer, Passing, answering, dropping
 from tests.azure.identity_server import CLIENT_ID
+from tests.azure.ingestion_server import RULE_ID
 from tests.azure.kql_table import KqlTable
 from tests.azure.log_analytics_faults import echo
 from tests.azure.log_analytics_world import row
@@ -445,6 +446,15 @@ def test_observing(azure: AzureTerminal) -> None:
     assert found["incidents"] == ["ok not needed: RARE_AUDIT_INCIDENTS is observe, so none is raised"]
     assert {"Sentinel", "bookmarks", "token for Azure Resource Manager"}.isdisjoint(found)
     assert azure.stack.gate.count("arm") == 0
+
+
+def test_table(azure: AzureTerminal) -> None:
+    """The table's rule is named, and a token for it asked for; without incidents nothing of Sentinel is looked at."""
+    found = _looked(azure, RARE_AUDIT_SINKS="table", SENTINEL_WORKSPACE_RESOURCE_ID=None)
+    assert f"incidents are observed only, findings uploaded by {RULE_ID}" in found["settings"][0]
+    assert found["token for Logs Ingestion"][0].startswith("ok ")
+    assert found["incidents"] == ["ok not needed: only the table is asked for, so none is raised"]
+    assert azure.stack.gate.count("arm") == azure.stack.gate.count("ingestion") == 0
 
 
 def test_without_bookmarks(azure: AzureTerminal) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from rare_audit.errors import SettingsError
-from rare_audit.places import Workspace
+from rare_audit.places import Ingestion, Workspace
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
 from rare_audit.settings import read_settings
 
@@ -20,6 +20,12 @@ LEAST: Final = {
     "LOG_ANALYTICS_WORKSPACE_ID": GUID,
     "SENTINEL_WORKSPACE_RESOURCE_ID": RESOURCE,
 }
+RULE_ID: Final = f"dcr-{'0a' * 16}"
+TABLE: Final = {
+    "RARE_AUDIT_SINKS": "table",
+    "RARE_AUDIT_INGESTION_ENDPOINT": "https://soc-abcd.westeurope-1.ingest.monitor.azure.com/",
+    "RARE_AUDIT_INGESTION_RULE_ID": RULE_ID,
+}
 BY_IDENTITY: Final = {
     "AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net/",
     "AzureWebJobsStorage__tableServiceUri": "https://a.table.core.windows.net",
@@ -29,7 +35,8 @@ BY_IDENTITY: Final = {
 _OTHERS: Final = (
     "RARE_AUDIT_STORAGE RARE_AUDIT_LOGS_ENDPOINT RARE_AUDIT_ARM_ENDPOINT AZURE_CLIENT_ID RARE_AUDIT_RULE "
     "RARE_AUDIT_EXCLUSIONS RARE_AUDIT_MIN_DAYS RARE_AUDIT_CATCH_UP_DAYS RARE_AUDIT_LATE_DAYS RARE_AUDIT_MAX_INCIDENTS "
-    "RARE_AUDIT_RETENTION_DAYS RARE_AUDIT_BOOKMARKS RARE_AUDIT_STORE_VALUES RARE_AUDIT_INCIDENTS"
+    "RARE_AUDIT_RETENTION_DAYS RARE_AUDIT_BOOKMARKS RARE_AUDIT_STORE_VALUES RARE_AUDIT_INCIDENTS RARE_AUDIT_SINKS "
+    "RARE_AUDIT_INGESTION_ENDPOINT RARE_AUDIT_INGESTION_RULE_ID"
 ).split()
 
 
@@ -128,6 +135,45 @@ def test_observing_needs_no_sentinel() -> None:
     assert read_settings(environment).sentinel is None
 
 
+@pytest.mark.parametrize(
+    ("sinks", "incidents", "table"),
+    [
+        ("", True, False),
+        ("incidents", True, False),
+        ("table", False, True),
+        ("incidents,table", True, True),
+        (" Table , INCIDENTS ", True, True),
+        ("table,table", False, True),
+    ],
+)
+def test_sinks(sinks: str, incidents: bool, table: bool) -> None:
+    """Either or both, in any order; what one does not need is not asked for."""
+    needed = {"AzureWebJobsStorage": KEY, "LOG_ANALYTICS_WORKSPACE_ID": GUID}
+    needed |= {"SENTINEL_WORKSPACE_RESOURCE_ID": RESOURCE} if incidents else {}
+    needed |= TABLE if table else {}
+    settings = read_settings({**needed, "RARE_AUDIT_SINKS": sinks})
+    assert settings.sentinel == (Workspace(GUID, "soc", "soc-logs") if incidents else None)
+    endpoint = TABLE["RARE_AUDIT_INGESTION_ENDPOINT"].rstrip("/")
+    assert settings.ingestion == (Ingestion(endpoint, RULE_ID) if table else None)
+
+
+def test_observing_leaves_the_table() -> None:
+    """No incident is raised; rows still go to a table that is asked for."""
+    observing = {**LEAST, **TABLE, "RARE_AUDIT_SINKS": "incidents,table", "RARE_AUDIT_INCIDENTS": "observe"}
+    settings = read_settings(observing)
+    assert (settings.sentinel, settings.ingestion is not None) == (None, True)
+
+
+def test_table_without_a_place() -> None:
+    """Both settings that the table needs are named at once, with the way to do without."""
+    told = _errors({**LEAST, "RARE_AUDIT_SINKS": "incidents,table"})
+    assert [line.partition(" ")[0] for line in told if " is not set" in line] == [
+        "RARE_AUDIT_INGESTION_ENDPOINT",
+        "RARE_AUDIT_INGESTION_RULE_ID",
+    ]
+    assert told.count("or leave table out of RARE_AUDIT_SINKS") == 2
+
+
 def test_everything_missing() -> None:
     """Each setting that is missing is named, with what was expected."""
     told = _errors({})
@@ -153,6 +199,10 @@ WRONG: Final[list[tuple[str, str]]] = [
     ("RARE_AUDIT_BOOKMARKS", "yes"),
     ("RARE_AUDIT_STORE_VALUES", "1"),
     ("RARE_AUDIT_INCIDENTS", "both"),
+    ("RARE_AUDIT_SINKS", "incidents,"),
+    ("RARE_AUDIT_SINKS", "tables"),
+    ("RARE_AUDIT_INGESTION_ENDPOINT", "http://x.ingest.monitor.azure.com"),
+    ("RARE_AUDIT_INGESTION_RULE_ID", "/subscriptions/s/dataCollectionRules/r"),
     ("AzureWebJobsStorage__tableServiceUri", "http://a.table.core.windows.net"),
 ]
 
@@ -160,7 +210,7 @@ WRONG: Final[list[tuple[str, str]]] = [
 @pytest.mark.parametrize(("name", "text"), WRONG)
 def test_each_problem(name: str, text: str) -> None:
     """Each wrong value is named by its setting, alone."""
-    environment = {**LEAST, name: text}
+    environment = {**LEAST, **(TABLE if "INGESTION" in name else {}), name: text}
     if name.startswith("AzureWebJobsStorage__"):
         environment = {**LEAST, **BY_IDENTITY, name: text, "AzureWebJobsStorage": ""}
     told = _errors(environment)
@@ -170,8 +220,9 @@ def test_each_problem(name: str, text: str) -> None:
 
 def test_every_problem_at_once() -> None:
     """One line names every setting that is wrong."""
-    told = "; ".join(_errors({**LEAST, **dict(WRONG[:-1])}))
-    for name, _ in WRONG[:-1]:
+    wrong = [*WRONG[:-1], ("RARE_AUDIT_SINKS", "incidents,table,both")]
+    told = "; ".join(_errors({**LEAST, **dict(wrong)}))
+    for name, _ in wrong:
         assert f"{name}: " in told
 
 

@@ -106,6 +106,7 @@ def _done(dispatch: "Dispatch", new: "Run") -> "Run":
 def _show(dispatch: "Dispatch", ended: "Run") -> None:
     from rare_audit.cli.run_report import ending_line  # noqa: PLC0415  (see run)
     from rare_audit.job.planning import days_of  # noqa: PLC0415  (see run)
+    from rare_audit.reporting.finding_rows import TABLE  # noqa: PLC0415  (see run)
     from rare_audit.reporting.table import incident_table  # noqa: PLC0415  (rich is slow to load)
 
     days = days_of(ended)
@@ -116,7 +117,10 @@ def _show(dispatch: "Dispatch", ended: "Run") -> None:
         click.echo("no data" if len(ended.silent) == len(days) else "nothing rare")
     say(ending_line(ended, incidents))
     if dispatch.job.sink is None:
-        say("RARE_AUDIT_INCIDENTS is observe: these incidents are not raised")
+        if dispatch.job.table is None:
+            say("RARE_AUDIT_INCIDENTS is observe: these incidents are not raised")
+        else:
+            say(f"these incidents are not raised; the findings are rows of {TABLE}")
 
 
 def _show_dry(dispatch: "Dispatch", ended: "Run") -> None:

@@ -12,8 +12,8 @@ from rare_audit.errors import RareAuditError
 from rare_audit.ports import Table
 from rare_audit.rules import unmatchable
 from rare_audit.settings import Settings
-from rare_audit.sinks import arm
 from rare_audit.sinks.arm import Arm
+from rare_audit.sinks.patience import Patience
 from rare_audit.sources import log_analytics_client
 from rare_audit.sources.log_analytics import LogAnalytics
 from rare_audit.stores import stores_on, tables
@@ -22,7 +22,7 @@ __all__ = ["Check", "Verdict", "examine"]
 
 # Somebody waits at a terminal: each part gives up within half a minute.
 _LOGS: Final = log_analytics_client.Patience(budget=30, server=60, longest_pause=5, connect=10)
-_ARM: Final = arm.Patience(seconds=10)
+_ARM: Final = Patience(seconds=10)
 _TABLE: Final = {**tables.PATIENCE, "retry_total": 1, "timeout": 30}
 _QUEUE: Final = {
     "retry_total": 1,
@@ -52,6 +52,7 @@ def examine(settings: Settings, rule: Rule, exclusions: tuple[Exclusion, ...]) -
 
 def _settings(settings: Settings, rule: Rule, exclusions: tuple[Exclusion, ...]) -> Iterator[Check]:
     raised = f"raised in {settings.sentinel.name}" if settings.sentinel else "observed only"
+    raised += f", findings uploaded by {settings.ingestion.rule_id}" if settings.ingestion else ""
     used = sum(exclusion.enabled for exclusion in exclusions)
     yield ok("settings", f"workspace {settings.workspace_id}; incidents are {raised}; {rule.name}; {used} exclusions")
     for sentence in unmatchable(exclusions):
@@ -68,7 +69,8 @@ def _looks(settings: Settings, rule: Rule, table: Table) -> Iterator[tuple[str, 
     yield "table", lambda: storage.look_at_table(table)
     yield "queue", lambda: storage.look_at_queue(app.run_queue(settings, patience=_QUEUE))
     if way is None:
-        yield "incidents", lambda: [ok("incidents", "not needed: RARE_AUDIT_INCIDENTS is observe, so none is raised")]
+        why = "RARE_AUDIT_INCIDENTS is observe" if settings.ingestion is None else "only the table is asked for"
+        yield "incidents", lambda: [ok("incidents", f"not needed: {why}, so none is raised")]
     else:
         yield "Sentinel", lambda: sentinel.look(way)
         yield "incidents", lambda: sentinel.look_at_permissions(way, bookmarks=settings.bookmarks)
@@ -81,6 +83,9 @@ def _scopes(settings: Settings, source: LogAnalytics, way: Arm | None) -> dict[s
     scopes = {"Log Analytics": source.scope}
     if way is not None:
         scopes["Azure Resource Manager"] = way.scope
+    ingestion = app.findings_table(settings)
+    if ingestion is not None:
+        scopes["Logs Ingestion"] = ingestion.scope
     if not (settings.tables.connection_string and settings.queues.connection_string):
         scopes["storage"] = identity.STORAGE_SCOPE
     return scopes

@@ -30,7 +30,8 @@ from rare_audit.job.leased import leased
 from rare_audit.job.options import Options
 from rare_audit.job.planning import days_of, new_run, silent_from, whole_days, windows_of, yesterday
 from rare_audit.job.unwatched import Unwatched
-from rare_audit.ports import Clock, ConflictError, EventSource, IncidentSink, Stores, Watch
+from rare_audit.job.uploads import Uploads
+from rare_audit.ports import Clock, ConflictError, EventSource, FindingSink, IncidentSink, Stores, Watch
 from rare_audit.records import Changes, KeptFinding, Run, State
 from rare_audit.reporting.coverage import coverage_of
 from rare_audit.reporting.incident import Incident, incident_id
@@ -45,7 +46,10 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The job, wired to what stands around it. Without a sink findings are kept, and no incident is raised."""
+    """The job, wired to what stands around it. Without a sink findings are kept, and no incident is raised.
+
+    With a `table` every finding is a row of it as well, whatever becomes of incidents.
+    """
 
     rule: Rule
     exclusions: tuple[Exclusion, ...]
@@ -54,6 +58,7 @@ class Job:
     sink: IncidentSink | None
     clock: Clock
     options: Options = field(default_factory=Options)
+    table: FindingSink | None = None
     watch: Watch = field(default_factory=Unwatched)
 
     def run(self, first_day: str, last_day: str, *, asked_by: str, reason: str = "") -> Run:
@@ -181,6 +186,8 @@ class Job:
                 chosen = self._desk.chosen(incidents, coverage)
                 self._desk.queue(chosen)
                 raised += chosen
+            if self.table:
+                self._uploads.queue(name)
         if self.sink and silent_since:
             raised.append(silence(self.rule, silent_since))
             self._desk.queue(raised[-1:])
@@ -210,12 +217,18 @@ class Job:
         self.stores.progress.change(self.rule.id, **changed)
 
     def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
-        error, failures = "", list[ServiceError]()
+        errors, failures = list[str](), list[ServiceError]()
         if self.sink:
             delivered, failures = self._desk.deliver(self.sink, still_held)
             run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
             if failures:
-                error = f"{len(failures)} incidents could not be delivered and stay queued: {failures[0]}"
+                errors.append(f"{len(failures)} incidents could not be delivered and stay queued: {failures[0]}")
+        if self.table:
+            uploaded, refused = self._uploads.deliver(self.table, still_held)
+            run = msgspec.structs.replace(run, uploaded=uploaded)
+            if refused:
+                errors.append(f"findings could not be uploaded and stay queued: {refused[0]}")
+        error = "; ".join(errors)
         run = self._ended(self._timed(run, "deliver"), State.FAILED if error else _state(run), error=error)
         if run.state is State.DONE and run.last_day >= self.yesterday():
             self.stores.progress.change(self.rule.id, last_success=run.ended)
@@ -239,6 +252,10 @@ class Job:
     @property
     def _desk(self) -> Desk:
         return Desk(self.rule, self.stores, self.options)
+
+    @property
+    def _uploads(self) -> Uploads:
+        return Uploads(self.rule, self.stores)
 
     def incidents(self, day: str) -> tuple[Incident, ...]:
         """Return a UTC day's incidents, made of the findings that are kept and still hold."""

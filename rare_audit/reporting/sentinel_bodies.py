@@ -132,10 +132,8 @@ def bookmark_properties(incident: Incident, finding: Finding) -> dict[str, Any]:
 
     Source: the example CreateBookmark of api-version 2025-07-01-preview.
     """
-    target = _target(finding)
-    on = f" on {target}" if target else ""
     return {
-        "displayName": _fit(one_line(f"{finding.operation_name}{on} by {finding.initiated_by_app}", 200), 200, "…"),
+        "displayName": headline(finding),
         "query": evidence_query(finding),
         "queryResult": _result(finding),
         "notes": f"Finding {finding.id} of incident {incident.id}.",
@@ -147,6 +145,24 @@ def bookmark_properties(incident: Incident, finding: Finding) -> dict[str, Any]:
         "tactics": list(incident.tactics),
         "techniques": list(incident.techniques),
     }
+
+
+def headline(finding: Finding) -> str:
+    """Return a finding in one line of at most 200 UTF-16 units: what was done, to whom or what, by which app."""
+    target = _target(finding)
+    on = f" on {target}" if target else ""
+    return _fit(one_line(f"{finding.operation_name}{on} by {finding.initiated_by_app}", 200), 200, "…")
+
+
+def user_id(finding: Finding) -> str:
+    """Return the object id of the user a finding is about, "" where no target tells it."""
+    name = finding.target_user_principal_name
+    ids = (
+        target.id
+        for target in finding.targets
+        if name and target.type == "User" and lower(target.user_principal_name) == name and _GUID.match(target.id)
+    )
+    return next(ids, "")
 
 
 def evidence_query(finding: Finding) -> str:
@@ -169,7 +185,7 @@ def _entities(finding: Finding) -> Iterator[dict[str, Any]]:
     """
     name = finding.target_user_principal_name
     mappings = (
-        ("Account", (("FullName", name), ("AadUserId", _user_id(finding)))),
+        ("Account", (("FullName", name), ("AadUserId", user_id(finding)))),
         ("CloudApplication", (("Name", finding.initiated_by_app), ("AppId", next(iter(finding.app_ids), "")))),
         ("Host", (("HostName", finding.host),)),
         ("IP", (("Address", finding.initiated_by_ip_address),)),
@@ -178,17 +194,6 @@ def _entities(finding: Finding) -> Iterator[dict[str, Any]]:
         fields = [{"identifier": key, "value": one_line(value, 256)} for key, value in identifiers if value.strip()]
         if fields:
             yield {"entityType": entity_type, "fieldMappings": fields}
-
-
-def _user_id(finding: Finding) -> str:
-    """Return the object id of the user a finding is about, "" where no target tells it."""
-    name = finding.target_user_principal_name
-    ids = (
-        target.id
-        for target in finding.targets
-        if name and target.type == "User" and lower(target.user_principal_name) == name and _GUID.match(target.id)
-    )
-    return next(ids, "")
 
 
 def _result(finding: Finding) -> str:

@@ -4,21 +4,16 @@ What is repeated is the caller's choice: a write together with the read it rests
 was lost. That is why azure-core's own RetryPolicy, which repeats single requests, is not in the pipeline.
 """
 
-import random
-import re
-import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from rare_audit.errors import ServiceError
 from rare_audit.places import Workspace
 from rare_audit.reporting.text import one_line
+from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, retry_after
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -34,27 +29,9 @@ PREVIEW: Final = "2025-07-01-preview"
 AUTHORIZATION: Final = "2022-04-01"
 """Of Microsoft.Authorization/permissions: https://learn.microsoft.com/rest/api/authorization/permissions."""
 
-_SECRET: Final = re.compile(r"(Bearer\s+)\S+|eyJ[\w-]+\.[\w.-]+", re.IGNORECASE)
-_LONGEST_WAIT: Final = 16.0
 _MOST_PAGES: Final = 100
 
 T = TypeVar("T")
-
-
-class UnsettledError(ServiceError):
-    """An attempt that may do better when repeated; `retry_after` is what the service asks to wait, in seconds."""
-
-    def __init__(self, text: str, retry_after: float = 0.0) -> None:
-        super().__init__(text)
-        self.retry_after = retry_after
-
-
-class RefusedError(ServiceError):
-    """An answer that repeating won't change; `status` is HTTP's, 0 where the service was not even asked."""
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -86,14 +63,6 @@ class _Answer(msgspec.Struct, frozen=True):
     error: _Trouble = _Trouble()
 
 
-class Patience(msgspec.Struct, frozen=True):
-    """How long to repeat what fails, in seconds, and how to wait and tell the time meanwhile."""
-
-    seconds: float = 60.0
-    pause: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-
-
 class Arm:
     """The SecurityInsights API of one workspace. Paths are relative to it, and made by this package alone."""
 
@@ -119,19 +88,7 @@ class Arm:
 
         Waits at least as long as the service asks, growing and with jitter. Raises the last error.
         """
-        patience = self._patience
-        until = patience.clock() + patience.seconds
-        delay = 0.5
-        while True:
-            try:
-                return attempt()
-            except UnsettledError as error:
-                jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
-                wait = max(error.retry_after, delay * jitter)
-                if patience.clock() + wait > until:
-                    raise
-                patience.pause(wait)
-                delay = min(2 * delay, _LONGEST_WAIT)
+        return again(attempt, self._patience)
 
     def get(self, path: str, version: str = STABLE) -> Resource | None:
         """Read a resource, None where there is none. Raises UnsettledError or RefusedError."""
@@ -209,14 +166,14 @@ class Arm:
         try:
             answer = self._client.send_request(HttpRequest(method, url, content=body, headers=headers))
         except ClientAuthenticationError as error:
-            raise RefusedError(f"no token for {self._endpoint}: {_harmless(str(error))}") from error
+            raise RefusedError(f"no token for {self._endpoint}: {harmless(str(error))}") from error
         except AzureError as error:
-            raise UnsettledError(f"{self._endpoint} can't be reached: {_harmless(str(error))}") from error
+            raise UnsettledError(f"{self._endpoint} can't be reached: {harmless(str(error))}") from error
         status = answer.status_code
         if status in (200, 201, 404):
             return answer
         if status in (408, 409, 412, 429) or status >= 500:
-            raise UnsettledError(self._said(answer), _retry_after(answer.headers.get("Retry-After", "")))
+            raise UnsettledError(self._said(answer), retry_after(answer.headers.get("Retry-After", "")))
         raise self._refused(answer)
 
     def _read(self, answer: "HttpResponse", kind: type[T]) -> T:
@@ -247,25 +204,9 @@ class Arm:
             trouble = msgspec.json.decode(answer.content, type=_Answer).error
         except (msgspec.DecodeError, UnicodeDecodeError):
             trouble = _Trouble("no reason given")
-        said = _harmless(": ".join(filter(None, (trouble.code, trouble.message))))
+        said = harmless(": ".join(filter(None, (trouble.code, trouble.message))))
         return f"{self._asked(answer)} was answered {answer.status_code} {said}".rstrip()
 
     def _asked(self, answer: "HttpResponse") -> str:
         path = urlsplit(answer.request.url).path.removeprefix(f"{self.base}/")
         return f"{answer.request.method} {one_line(path, 200)}"
-
-
-def _harmless(text: str) -> str:
-    """Return what a service or a library said in one short line, without anything that may be a token."""
-    return one_line(_SECRET.sub(r"\1***", " ".join(text.split())), 300)
-
-
-def _retry_after(text: str) -> float:
-    """Return the seconds a Retry-After header asks for, as a number or a date; 0 for any other text (RFC 9110)."""
-    if text.strip().isdecimal():
-        return float(text)
-    try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

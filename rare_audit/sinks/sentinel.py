@@ -14,7 +14,8 @@ import msgspec
 from rare_audit.detection.finding import Finding, content_id
 from rare_audit.reporting import sentinel_bodies as bodies
 from rare_audit.reporting.incident import Incident
-from rare_audit.sinks.arm import PREVIEW, STABLE, Arm, RefusedError, Resource
+from rare_audit.sinks.arm import PREVIEW, STABLE, Arm, Resource
+from rare_audit.sinks.patience import RefusedError
 from rare_audit.sinks.sentinel_memo import Link, Memo, changed, is_same, merge, read_memo, write_memo, written
 
 _log: Final = logging.getLogger(__name__)

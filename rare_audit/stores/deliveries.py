@@ -1,4 +1,4 @@
-"""Deliveries on a table: a row for each incident, and a marker for each that is still to be delivered."""
+"""Deliveries on a table: a row for each incident or day, and a marker for each that is still to be delivered."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -21,7 +21,7 @@ class Deliveries:
         self._table = table
 
     def get(self, incident_id: str) -> Delivery | None:
-        """Return the delivery of an incident, or None."""
+        """Return the delivery of an incident, or of what else has such an id, or None."""
         found = self._table.get(_DELIVERIES, incident_id)
         return unpack(found, Delivery) if found else None
 
@@ -41,11 +41,11 @@ class Deliveries:
             self._table.put(row)
             self._table.delete(marker.partition, marker.row)
 
-    def pending(self, rule_id: str) -> tuple[Delivery, ...]:
-        """Return what is still to be delivered, ordered by day and incident."""
+    def pending(self, rule_id: str, sink: str = "") -> tuple[Delivery, ...]:
+        """Return what is still to be delivered to a sink, as Delivery names it, ordered by day and incident."""
         # Markers too many are not removed here: the row of one might just be coming.
         marked = (self.get(str(marker.values[_INCIDENT])) for marker in self._table.query(_pending(key_of(rule_id))))
-        return tuple(delivery for delivery in marked if delivery and delivery.pending)
+        return tuple(one for one in marked if one and one.pending and one.sink == sink)
 
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of all UTC days before `before_day` (`YYYY-MM-DD`), of all rules, pending or not.

@@ -60,7 +60,7 @@ class _Rule:
 class Gate:
     """Counts requests and lets things happen at them; any number of threads may pass at once.
 
-    Services are `identity`, `logs`, `arm`, and `blob`, `queue` and `table` of the storage account.
+    Services are `identity`, `logs`, `arm`, `ingestion`, and `blob`, `queue` and `table` of the storage account.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,8 @@
 """A whole Azure on one machine: all that the deployed app meets, so that its code runs as it is, over the real wire.
 
-The managed identity, Log Analytics, Sentinel and the Functions host are stand-ins of this project; storage is Azurite,
-Microsoft's emulator; the Python worker is Microsoft's own. Each says in its own file what it does not show.
+The managed identity, Log Analytics and the way into its tables, Sentinel and the Functions host are stand-ins of this
+project; storage is Azurite, Microsoft's emulator; the Python worker is Microsoft's own. Each says in its own file what
+it does not show.
 """
 
 import tempfile
@@ -16,12 +17,14 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableClient, TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from rare_audit.reporting.finding_rows import COLUMNS
 from tests.azure import azurite, log_analytics_server, sentinel_server, storage_proxy
 from tests.azure.azurite import Azurite
 from tests.azure.functions_host import FunctionsHost
 from tests.azure.functions_queues import Pace
 from tests.azure.gate import Gate
 from tests.azure.identity_server import ARM, CLIENT_ID, LOGS, IdentityServer
+from tests.azure.ingestion_server import MONITOR, RULE_ID, IngestionServer
 from tests.azure.kql_table import KqlTable
 from tests.azure.log_analytics_server import LogAnalyticsServer
 from tests.azure.sentinel_server import SentinelServer
@@ -48,6 +51,7 @@ class Stack:
     identity: IdentityServer
     logs: LogAnalyticsServer
     arm: SentinelServer
+    ingestion: IngestionServer
     azurite: Azurite
     authority: Authority
     log: Path
@@ -141,6 +145,7 @@ class Stack:
             self.arm.workspace = Workspace()
             self.arm.forget()
         self.logs.reset()
+        self.ingestion.forget()
         self.gate.forget()
         if self._host:
             self._host.ended.clear()
@@ -172,14 +177,18 @@ class Stack:
         self.logs.gate = self.gate
         context = self.authority.context()
         self.arm = exits.enter_context(sentinel_server.serving(context, accepts=self._for_arm, gate=self.gate))
-        # the clients ask for tokens for whatever endpoint they are given
-        self.identity.audiences |= {self.logs.endpoint, self.arm.endpoint}
+        ingestion = IngestionServer(context, COLUMNS, accepts=self._for_ingestion, gate=self.gate)
+        self.ingestion = exits.enter_context(ingestion)
+        # the clients ask for tokens for whatever endpoint they are given, but for ingestion
+        self.identity.audiences |= {self.logs.endpoint, self.arm.endpoint, MONITOR}
         self.environment = {
             "AZURE_CLIENT_ID": CLIENT_ID,
             "LOG_ANALYTICS_WORKSPACE_ID": log_analytics_server.WORKSPACE,
             "SENTINEL_WORKSPACE_RESOURCE_ID": sentinel_server.WORKSPACE_ID,
             "RARE_AUDIT_LOGS_ENDPOINT": self.logs.endpoint,
             "RARE_AUDIT_ARM_ENDPOINT": self.arm.endpoint,
+            "RARE_AUDIT_INGESTION_ENDPOINT": self.ingestion.endpoint,
+            "RARE_AUDIT_INGESTION_RULE_ID": RULE_ID,
             "REQUESTS_CA_BUNDLE": str(self.authority.bundle),
             **self.identity.environment,
         }
@@ -198,6 +207,9 @@ class Stack:
 
     def _for_logs(self, token: str) -> bool:
         return self.identity.accepts(token, LOGS, self.logs.endpoint)
+
+    def _for_ingestion(self, token: str) -> bool:
+        return self.identity.accepts(token, MONITOR)
 
     def _for_arm(self, token: str) -> bool:
         return self.identity.accepts(token, ARM, self.arm.endpoint)

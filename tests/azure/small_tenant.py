@@ -59,10 +59,20 @@ def written(folder: Path, apps: Mapping[str, str]) -> Path:
 class SmallTenant:
     """The tenant in a whole Azure of its own, with processes that run over it, while the block runs."""
 
-    def __init__(self, folder: Path, apps: Mapping[str, str] | None = None, *, sample: bool = False) -> None:
-        """Prepare; `apps` are by default two. The `sample` is the bundled tenant with two days in its place."""
+    def __init__(
+        self,
+        folder: Path,
+        apps: Mapping[str, str] | None = None,
+        *,
+        sample: bool = False,
+        sinks: str = "incidents",
+    ) -> None:
+        """Prepare; `apps` are by default two. The `sample` is the bundled tenant with two days in its place.
+
+        `sinks` is what RARE_AUDIT_SINKS says.
+        """
         export = SAMPLE if sample else written(folder, apps or {"Backup": "secret", "Stranger": "key"})
-        self.stack = Stack(export, host=False)
+        self.stack = Stack(export, host=False, settings={"RARE_AUDIT_SINKS": sinks})
         self.first_day = "2026-03-15" if sample else DAY
         self._exits = ExitStack()
 
@@ -120,7 +130,8 @@ class SmallTenant:
     def state(self) -> State:
         """Return what must not depend on what went wrong: each row, incident, comment, bookmark, relation by its key.
 
-        Run ids are left out, and so are runs, leases, progress, and markers of deliveries that are seen through.
+        Rows of the workspace's table that have one id and one revision are one. Run ids are left out, and so are runs,
+        leases, progress, and markers of deliveries that are seen through.
         """
         state: State = {}
         for partition, row, values in self._rows():
@@ -135,6 +146,9 @@ class SmallTenant:
                     state |= {(kind, name, inner): each for inner, each in one.items()}
                 else:
                     state[kind, name] = one
+        for uploaded in self.stack.ingestion.rows:
+            content = {name: value for name, value in uploaded.items() if name not in {"TimeGenerated", "RunId"}}
+            state["table", uploaded["FindingId"], uploaded["Revision"]] = content
         return state
 
     def _rows(self) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -18,9 +18,11 @@ from typing import IO, Any, Final, Self
 
 import azure.data.tables
 import azure.identity
+import azure.monitor.ingestion
 import azure.monitor.query
 import azure.storage.queue  # noqa: F401 - with those above and below: loaded here so that no child has to
 
+import rare_audit.sinks.findings_table
 import rare_audit.sinks.sentinel
 import rare_audit.sources.log_analytics
 import rare_audit.stores.table_calls  # noqa: F401 - likewise

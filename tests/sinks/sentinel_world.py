@@ -14,7 +14,8 @@ from rare_audit.detection.finding import Finding, TargetResource, content_id
 from rare_audit.places import parse_workspace
 from rare_audit.reporting.incident import Incident, group
 from rare_audit.rules import load_rule
-from rare_audit.sinks.arm import Arm, Patience
+from rare_audit.sinks.arm import Arm
+from rare_audit.sinks.patience import Patience
 from rare_audit.sinks.sentinel import Sentinel
 from tests.azure.sentinel_server import WORKSPACE_ID, SentinelServer, serving
 from tests.azure.tls import Authority

@@ -1,0 +1,93 @@
+"""From kept findings to rows of a table: queued first, then uploaded, then recorded as uploaded.
+
+All findings of a day are one delivery, whose memo says which revision of each is there: so a flood costs the store no
+more than a quiet day. Incidents and the choice among them have no part in it. What was withdrawn before it was uploaded
+is not told; what was withdrawn since stays as it was told.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from rare_audit.detection.finding import content_id
+from rare_audit.detection.rule import Rule
+from rare_audit.errors import ServiceError
+from rare_audit.job.delivery import MOST_FAILURES
+from rare_audit.ports import FindingSink, Stores
+from rare_audit.records import Delivery
+from rare_audit.reporting.finding_rows import FindingRow, finding_row
+
+SINK: Final = "table"
+"""What deliveries of rows are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Where a rule's rows are made and sent from."""
+
+    rule: Rule
+    stores: Stores
+
+    def rows(self, day: str) -> tuple[FindingRow, ...]:
+        """Return the rows of a UTC day's findings that are kept and still hold."""
+        return tuple(
+            finding_row(self.rule, one.finding, incident_id=one.incident_id, run_id=one.last_run, coverage=one.coverage)
+            for one in self.stores.findings.of_day(self.rule.id, day)
+            if one.held
+        )
+
+    def queue(self, day: str) -> None:
+        """Queue a day whose rows are not those that are queued already."""
+        rows, id_ = self.rows(day), content_id(SINK, self.rule.id, day)
+        delivery = self.stores.deliveries.get(id_)
+        if delivery is None:
+            if not rows:
+                return
+            delivery = Delivery(id_, self.rule.id, day, wanted="", sink=SINK)
+        if delivery.wanted != _digest(rows):
+            self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=_digest(rows)))
+
+    def deliver(self, sink: FindingSink, still_held: Callable[[], None]) -> tuple[int, list[ServiceError]]:
+        """Upload what is queued, by whichever run; return how many rows went, and what failed and stays queued.
+
+        As with incidents, days that failed before come last, and after MOST_FAILURES no more is tried. `still_held`
+        raises once the lease is lost.
+        """
+        uploaded = 0
+        failures: list[ServiceError] = []
+        pending = self.stores.deliveries.pending(self.rule.id, SINK)
+        for delivery in sorted(pending, key=lambda each: each.failures):
+            if len(failures) == MOST_FAILURES:
+                break
+            rows, error = self._upload(sink, delivery, still_held)
+            uploaded += rows
+            failures += [error] if error else []
+        return uploaded, failures
+
+    def _upload(
+        self, sink: FindingSink, delivery: Delivery, still_held: Callable[[], None]
+    ) -> tuple[int, ServiceError | None]:
+        """Upload a day, and record each part of it once it is there."""
+        rows, uploaded = self.rows(delivery.day), 0
+        parts = sink.upload(rows, delivery.memo)
+        while True:
+            try:
+                part = next(parts, None)
+            except ServiceError as error:
+                self.stores.deliveries.put(msgspec.structs.replace(delivery, failures=delivery.failures + 1))
+                return uploaded, error
+            still_held()
+            if part is None:
+                break
+            uploaded += part.rows
+            delivery = msgspec.structs.replace(delivery, memo=part.memo)
+            self.stores.deliveries.put(delivery)
+        digest = _digest(rows)
+        self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=digest, written=digest, failures=0))
+        return uploaded, None
+
+
+def _digest(rows: tuple[FindingRow, ...]) -> str:
+    return content_id(SINK, *(text for row in rows for text in (row.finding_id, row.revision)))

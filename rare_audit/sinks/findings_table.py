@@ -1,0 +1,191 @@
+"""The custom table of findings, by the Logs Ingestion API: which rows to send, in what parts, and what is there then.
+
+The API only ever adds rows, so a part whose answer was lost is there twice once it is sent again. Both have one id and
+one revision, by which whoever reads the table takes them for one: infra/rules/findings-to-incidents.kql does.
+
+Limits: https://learn.microsoft.com/azure/azure-monitor/service-limits#logs-ingestion-api.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from rare_audit.errors import ServiceError
+from rare_audit.places import Ingestion
+from rare_audit.ports import Clock, Uploaded
+from rare_audit.reporting.finding_rows import STREAM, FindingRow
+from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, retry_after
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.core.pipeline.transport import HttpTransport
+    from azure.core.rest import HttpRequest, HttpResponse
+    from azure.monitor.ingestion import LogsIngestionClient, LogsUploadError
+
+MOST_BYTES: Final = 1_000_000
+"""Of a request, before it is compressed."""
+_AUDIENCES: Final = {"us": "https://monitor.azure.us", "cn": "https://monitor.azure.cn"}
+"""By the last part of the endpoint's name; the public cloud's is the client's own default."""
+_PUBLIC: Final = "https://monitor.azure.com"
+_DIGITS: Final = 12
+Values = MutableMapping[str, Any]
+
+
+class _Memo(msgspec.Struct, frozen=True):
+    """What is there of a day: by which rule it went, and the revision of each finding, both cut to 48 bits."""
+
+    rule: str
+    told: dict[str, str] = {}
+
+
+class _Trouble(msgspec.Struct, frozen=True):
+    code: str = ""
+    message: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    error: _Trouble = _Trouble()
+
+
+class FindingsTable:
+    """ports.FindingSink into the table RareAuditFindings_CL of a Log Analytics workspace."""
+
+    def __init__(
+        self,
+        place: Ingestion,
+        credential: Callable[[], "TokenCredential"],
+        clock: Clock,
+        *,
+        patience: Patience | None = None,
+        transport: "HttpTransport[HttpRequest, HttpResponse] | None" = None,
+    ) -> None:
+        """Take the `credential` to make when first used; nothing is asked of the service yet."""
+        self.place = place
+        self._credential = credential
+        self._clock = clock
+        self._patience = patience or Patience()
+        self._transport = transport
+
+    @property
+    def scope(self) -> str:
+        """What the identity's token is asked for."""
+        cloud = (urlsplit(self.place.endpoint).hostname or "").rpartition(".")[2]
+        return f"{_AUDIENCES.get(cloud, _PUBLIC)}/.default"
+
+    def upload(self, rows: Sequence[FindingRow], memo: str) -> Iterator[Uploaded]:
+        """Send those of a day's rows that are new or have another revision; yield what to record after each part.
+
+        `memo` is what was last recorded of this day, "" for nothing; of another rule it says nothing about this one.
+        Raises ServiceError: repeat it with the last memo.
+        """
+        told = dict(self._read(memo).told)
+        due = [row for row in rows if told.get(_short(row.finding_id)) != _short(row.revision)]
+        sent = f"{self._clock.now():%Y-%m-%dT%H:%M:%S.%f}Z"
+        for part in _parts(due, sent):
+            again(partial(self._send, [values for _, values in part]), self._patience)
+            told |= {_short(row.finding_id): _short(row.revision) for row, _ in part}
+            yield Uploaded(len(part), msgspec.json.encode(_Memo(self.place.rule_id, told)).decode())
+
+    def _read(self, memo: str) -> _Memo:
+        if not memo:
+            return _Memo(self.place.rule_id)
+        try:
+            found = msgspec.json.decode(memo, type=_Memo)
+        except msgspec.DecodeError as error:
+            raise ServiceError(f"what was kept of an earlier upload can't be read: {error}") from error
+        return found if found.rule == self.place.rule_id else _Memo(self.place.rule_id)
+
+    @cached_property
+    def _client(self) -> "LogsIngestionClient":
+        from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - azure is imported when first used
+        from azure.monitor.ingestion import LogsIngestionClient  # noqa: PLC0415 - as above
+
+        return LogsIngestionClient(
+            self.place.endpoint,
+            self._credential(),
+            credential_scopes=[self.scope],
+            retry_total=0,  # what is repeated, and for how long, is this project's choice
+            permit_redirects=False,
+            user_agent="rare-audit",
+            transport=self._transport or RequestsTransport(connection_timeout=10, read_timeout=60),
+        )
+
+    def _send(self, batch: list[Values]) -> None:
+        """Send one part, once: it is small enough that the client makes one request of it."""
+        from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError  # noqa: PLC0415
+
+        try:
+            self._client.upload(self.place.rule_id, STREAM, batch, on_error=_raised)
+        except HttpResponseError as error:
+            response: Any = error.response
+            if response is not None and response.request.url.startswith(self.place.endpoint):
+                raise self._answered(response) from error
+            if isinstance(error, ClientAuthenticationError):
+                raise RefusedError(f"no token for {self.scope}: {harmless(str(error))}") from error
+            raise UnsettledError(f"{self.place.endpoint} gave no answer: {harmless(str(error))}") from error
+        except AzureError as error:
+            raise UnsettledError(f"{self.place.endpoint} can't be reached: {harmless(str(error))}") from error
+
+    def _answered(self, response: Any) -> ServiceError:
+        """Return what an answer means that is no success."""
+        status = response.status_code
+        said = f"{self.place.rule_id} was answered {status} {_said(response)}"
+        if status in (408, 429) or status >= 500:
+            return UnsettledError(said, retry_after(response.headers.get("Retry-After", "")))
+        return RefusedError(f"{self._advice(status)}{said}", status)
+
+    def _advice(self, status: int) -> str:
+        """Say what to do.
+
+        Role: https://learn.microsoft.com/azure/azure-monitor/logs/tutorial-logs-ingestion-portal.
+        """
+        if status in (401, 403):
+            return (
+                f"the identity needs the role Monitoring Metrics Publisher on the data collection rule "
+                f"{self.place.rule_id}, which takes up to half an hour to hold: "
+            )
+        if status == 404:
+            return (
+                f"RARE_AUDIT_INGESTION_RULE_ID, RARE_AUDIT_INGESTION_ENDPOINT: at {self.place.endpoint} there is no "
+                "such data collection rule: "
+            )
+        if status == 400:
+            return f"the data collection rule should have the stream {STREAM} with the columns of this version: "
+        return ""
+
+
+def _parts(rows: Iterable[FindingRow], sent: str) -> Iterator[list[tuple[FindingRow, Values]]]:
+    """Yield rows in parts of at most MOST_BYTES, as the client writes them; a single row is always smaller."""
+    part: list[tuple[FindingRow, Values]] = []
+    room = MOST_BYTES - 2
+    for row in rows:
+        values: Values = {"TimeGenerated": sent, **row.values}
+        size = len(json.dumps(values)) + 2
+        if part and size > room:
+            yield part
+            part, room = [], MOST_BYTES - 2
+        part.append((row, values))
+        room -= size
+    if part:
+        yield part
+
+
+def _raised(failed: "LogsUploadError") -> None:
+    """Raise what went wrong: without a callback, the client logs an error even of what the next attempt mends."""
+    raise failed.error
+
+
+def _short(id_: str) -> str:
+    return id_.replace("-", "")[:_DIGITS]
+
+
+def _said(response: Any) -> str:
+    try:
+        trouble = msgspec.json.decode(response.content, type=_Answer).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "no reason given"
+    return harmless(": ".join(filter(None, (trouble.code, trouble.message))))
