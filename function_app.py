@@ -36,9 +36,7 @@ def daily(timer: func.TimerRequest) -> None:
 def run_days(message: func.QueueMessage) -> None:
     """Do one run."""
     with _dispatch() as dispatch:
-        run = dispatch.take(_text(message))
-    if run:
-        _log.info("run %s: %s, %d findings new", run.id, run.state, len(run.changes.new))
+        dispatch.take(_text(message))
 
 
 @app.queue_trigger(arg_name="message", queue_name=f"{_QUEUE}-poison", connection="AzureWebJobsStorage")

@@ -186,6 +186,7 @@ class Dispatch:
                     return None
                 closed = msgspec.structs.replace(stored, state=State.FAILED, error=error, ended=self.now().isoformat())
                 self.stores.runs.save(closed)
+                self.job.watch.ended(closed)
                 return closed
         except ConflictError:
             return None

@@ -196,8 +196,8 @@ class Watch(Protocol):
         """Return what is entered while a run, or a phase of it, goes on."""
         ...
 
-    def ended(self, run: Run, undelivered: int) -> None:
-        """Take note of a run that ended, and of how many incidents it could not deliver."""
+    def ended(self, run: Run, undelivered: int | None = None) -> None:
+        """Take note of a run that ended, and of how much it could not deliver, None where it did not come to that."""
         ...
 
 

@@ -1,18 +1,20 @@
-"""The watch over the job by OpenTelemetry: a trace a run, a span a phase, metrics of what came of it.
+"""The watch over the job by OpenTelemetry: a trace a run, a span a phase, metrics and a log line of what came of it.
 
 Only ids, days, states and numbers are told: nothing from an event's text. Where no provider is set up, as the Functions
 worker does for Application Insights (PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY), it all comes to nothing.
 """
 
+import logging
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from opentelemetry import metrics, trace
 
-from rare_audit.records import Run
+from rare_audit.records import Run, State
 
 _NAME: Final = "rare_audit"
+_log: Final = logging.getLogger(__name__)
 
 
 class OpenTelemetry:
@@ -29,14 +31,15 @@ class OpenTelemetry:
             for name, told in (
                 ("runs", "Runs that ended."),
                 ("events", "Events that were read."),
-                ("findings", "Findings that were new."),
+                ("findings", "Findings that a run added, changed or withdrew: which of these, `change` says."),
                 ("incidents", "Incidents that were delivered."),
             )
         }
         self._levels = {
             name: meter.create_gauge(f"{_NAME}.{name}", unit=unit, description=told)
             for name, unit, told in (
-                ("undelivered", "1", "Incidents that a run could not deliver."),
+                ("undelivered", "1", "Incidents, and days of rows, that a run could not deliver."),
+                ("excluded", "1", "Events of a run's days that an exclusion left out."),
                 ("coverage_days", "d", "Days with any event, of those a run read."),
                 ("lateness_seconds", "s", "From the end of a run's last day to the end of the run."),
                 ("duration_seconds", "s", "From when a run was taken up to its end."),
@@ -54,28 +57,48 @@ class OpenTelemetry:
         }
         return self._tracer.start_as_current_span(f"{_NAME}.{name}", attributes=told)
 
-    def ended(self, run: Run, undelivered: int) -> None:
-        """Measure a run that ended."""
-        told: dict[str, str | bool] = {
-            "state": str(run.state),
-            "dry": run.dry_run,
-            "degraded": bool(run.degraded),
+    def ended(self, run: Run, undelivered: int | None = None) -> None:
+        """Log a run that ended, in a line whose attributes alerts go by, and measure it."""
+        self._count(run)
+        self._level(run, undelivered)
+        level = logging.ERROR if run.state is State.FAILED else logging.INFO
+        told = {
+            "run.id": run.id,
+            "run.first_day": run.first_day,
+            "run.last_day": run.last_day,
+            **{f"run.{name}": text for name, text in _nature(run).items()},
+            **({} if undelivered is None else {"run.undelivered": undelivered}),
         }
-        counts = {
-            "runs": 1,
-            "events": run.funnel.reading.events if run.funnel else 0,
-            "findings": len(run.changes.new),
-            "incidents": len(run.delivered),
-        }
-        for name, count in counts.items():
-            self._counters[name].add(count, told)
+        _log.log(level, "run %s: %s, %d findings new", run.id, run.state, len(run.changes.new), extra=told)
+
+    def _count(self, run: Run) -> None:
+        told = _nature(run)
+        self._counters["runs"].add(1, told)
+        self._counters["events"].add(run.funnel.reading.events if run.funnel else 0, told)
+        self._counters["incidents"].add(len(run.delivered), told)
+        for change in ("new", "changed", "withdrawn"):
+            self._counters["findings"].add(len(getattr(run.changes, change)), {**told, "change": change})
+
+    def _level(self, run: Run, undelivered: int | None) -> None:
+        """Measure what is known of a run: one that failed early knows little."""
         ended, started = (datetime.fromisoformat(text) for text in (run.ended, run.started))
         day_ended = datetime.fromisoformat(run.last_day).replace(tzinfo=UTC) + timedelta(days=1)
-        levels = {
+        levels: dict[str, float | None] = {
             "undelivered": undelivered,
-            "coverage_days": sum(1 for count in run.coverage.values() if count),
+            "excluded": sum(run.funnel.current.excluded.values()) if run.funnel else None,
+            "coverage_days": sum(1 for count in run.coverage.values() if count) if run.coverage else None,
             "lateness_seconds": (ended - day_ended).total_seconds(),
             "duration_seconds": (ended - started).total_seconds(),
         }
         for name, level in levels.items():
-            self._levels[name].set(level, told)
+            if level is not None:
+                self._levels[name].set(level, _nature(run))
+
+
+def _nature(run: Run) -> dict[str, str]:
+    """Return what runs are told apart by, as text: a truth would be told as "True" here and as "true" there."""
+    return {
+        "state": run.state.value,
+        "dry": str(run.dry_run).lower(),
+        "degraded": str(bool(run.degraded)).lower(),
+    }

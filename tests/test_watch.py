@@ -91,6 +91,25 @@ def test_failures_are_measured(world: World) -> None:
     assert "failed" in watched.text()
 
 
+def test_the_line_that_alerts_go_by(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Each end of a run is one line, whose attributes are plain texts and numbers."""
+    world.silent = {f"2026-03-{day:02}" for day in range(2, 12)}
+    with caplog.at_level(logging.INFO, "rare_audit.watch"):
+        run = world.run(SUNDAY, watch=Watched().watch)
+        world.sink.failing = {APP}
+        with pytest.raises(ServiceError):
+            world.run(SUNDAY, watch=Watched().watch, source=ListSource(world.events, ServiceError("no answer")))
+    done, failed = caplog.records
+    assert done.getMessage() == f"run {run.id}: done, 1 findings new"
+    told = {name: value for name, value in vars(done).items() if name.startswith("run.")}
+    assert told == {
+        "run.id": run.id, "run.first_day": SUNDAY, "run.last_day": SUNDAY, "run.state": "done", "run.dry": "false",
+        "run.degraded": "true", "run.undelivered": 0,
+    }  # fmt: skip
+    assert (failed.levelname, vars(failed)["run.state"]) == ("ERROR", "failed")
+    assert not hasattr(failed, "run.undelivered"), "a run that did not come to deliver can't say what is left"
+
+
 def test_nothing_of_an_event_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """No name, user or value gets into a span, a metric or a log line; the run's id does."""
     watched = Watched()

@@ -103,7 +103,7 @@ class Job:
         except RareAuditError as error:
             failed = self._ended(run, State.FAILED, error=str(error))
             self.stores.runs.save(failed)
-            self.watch.ended(failed, 0)
+            self.watch.ended(failed)
             raise
 
     def _close_abandoned(self, run: Run) -> None:
@@ -115,7 +115,9 @@ class Job:
             alike = other.rule_id == run.rule_id and other.id != run.id
             if alike and other.state is State.RUNNING and not other.queued:
                 told = f"was cut short; run {run.id} took over"
-                self.stores.runs.save(self._ended(other, State.FAILED, error=told))
+                closed = self._ended(other, State.FAILED, error=told)
+                self.stores.runs.save(closed)
+                self.watch.ended(closed)
 
     def _work(self, run: Run, still_held: "partial[None]") -> Run:
         windows = windows_of(run, self.rule.lookback_days)
@@ -164,7 +166,7 @@ class Job:
         changes = Changes(new=tuple(one.finding.id for one in kept))
         ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), _state(run))
         self.stores.runs.save(ended)
-        self.watch.ended(ended, 0)
+        self.watch.ended(ended)
         return ended
 
     def _keep(self, run: Run, by_day: dict[str, list[Finding]], silent_since: str, still_held: "partial[None]") -> Run:
@@ -217,7 +219,7 @@ class Job:
         self.stores.progress.change(self.rule.id, **changed)
 
     def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
-        errors, failures = list[str](), list[ServiceError]()
+        errors, failures, refused = list[str](), list[ServiceError](), list[ServiceError]()
         if self.sink:
             delivered, failures = self._desk.deliver(self.sink, still_held)
             run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
@@ -233,7 +235,7 @@ class Job:
         if run.state is State.DONE and run.last_day >= self.yesterday():
             self.stores.progress.change(self.rule.id, last_success=run.ended)
         self.stores.runs.save(run)
-        self.watch.ended(run, len(failures))
+        self.watch.ended(run, len(failures) + len(refused))
         return run
 
     def _sweep(self, run: Run) -> None:

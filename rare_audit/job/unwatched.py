@@ -12,5 +12,5 @@ class Unwatched:
         """Let a run go on."""
         return nullcontext()
 
-    def ended(self, run: Run, undelivered: int) -> None:
+    def ended(self, run: Run, undelivered: int | None = None) -> None:
         """Take no note."""
