@@ -59,7 +59,7 @@ def test_parser() -> None:
     broken = TEXT.replace("FindingId,\n", "FindingIdd,\n", 1)
     seen, wrong = check([TEXT, broken], tables={TABLE: SCHEMA})
     assert seen.diagnostics == ()
-    added = ("Change", "AppKey", "Account", "Techniques")
+    added = ("Change", "Techniques")
     expected = {**COLUMNS, **dict.fromkeys(added, "string")}
     assert {column.name: column.type for column in seen.columns} == expected
     assert [each.text for each in wrong.diagnostics if each.severity == "Error"][:1] == ["FindingIdd"]
@@ -91,23 +91,6 @@ def test_a_row_as_it_was_uploaded(tmp_path: Path, table: FindingsKql) -> None:
             assert json.loads(told[name]) == values[name]
     assert f"{told['StartTime']:%Y-%m-%dT%H:%M:%S}" == TWO.start_time[:19]
     assert told["Change"] == "new"
-    assert (told["AppKey"], told["Account"]) == (values["ServicePrincipalId"], values["TargetUserPrincipalName"])
-
-
-@pytest.mark.parametrize(
-    ("ids", "key"),
-    [
-        ({}, "22222222-2222-2222-2222-222222222222"),
-        ({"service_principal_ids": ()}, "11111111-1111-1111-1111-111111111111"),
-        ({"service_principal_ids": (), "app_ids": ()}, "Backup Agent"),
-    ],
-)
-def test_app_key(ids: dict[str, tuple[str, ...]], key: str, table: FindingsKql) -> None:
-    """An app is told by its service principal, else by its id, else by its name, as incidents tell it."""
-    values = row(named("one", **ids)).values
-    table.fill([Arrived(START, {"TimeGenerated": "2026-03-03T00:00:00Z", **values})])
-    (found,) = table.reported(START + timedelta(minutes=75))
-    assert found["AppKey"] == key
 
 
 @pytest.mark.parametrize(
