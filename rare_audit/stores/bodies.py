@@ -1,14 +1,21 @@
-"""A row's body: a whole value as JSON text in one column."""
+"""A row's body: a whole value as JSON text in one column, or, where that is too long for a row, in rows of its own."""
 
+import hashlib
 import json
+from collections.abc import Iterator
 from typing import Final, TypeVar
 
 import msgspec
 
 from rare_audit.errors import ServiceError
-from rare_audit.ports import Entity
+from rare_audit.ports import Entity, Table
+from rare_audit.stores.keys import key_of
 
 BODY: Final = "body"
+LONGEST: Final = 200_000
+"""Characters of a body in one row: at most 800,000 bytes, whatever they are, of the 1 MiB that a row may have."""
+_DIGEST: Final = "digest"
+_PARTS: Final = "parts"
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -19,8 +26,51 @@ def pack(value: msgspec.Struct) -> str:
 
 def unpack(entity: Entity, kind: type[T]) -> T:
     """Return the value that a row's body holds; ServiceError where it holds none of that kind."""
+    return _read(str(entity.values.get(BODY, "")), entity, kind)
+
+
+def put_long(table: Table, partition: str, row: str, text: str) -> None:
+    """Write a body of any length.
+
+    What is too long for a row goes into others first, under a digest of its own: a row never names what is not all
+    there, and who reads the old one meanwhile still has its parts. They go with the row, by `long_parts`.
+    """
+    if len(text) <= LONGEST:
+        table.put(Entity(partition, row, {BODY: text}))
+        return
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    chunks = [text[at : at + LONGEST] for at in range(0, len(text), LONGEST)]
+    for number, chunk in enumerate(chunks):
+        table.put(Entity(_place(partition, row), f"{digest}.{number:06d}", {BODY: chunk}))
+    table.put(Entity(partition, row, {_DIGEST: digest, _PARTS: len(chunks)}))
+
+
+def unpack_long(table: Table, entity: Entity, kind: type[T]) -> T:
+    """Return the value whose body `put_long` wrote; ServiceError where it holds none of that kind, or not all of it."""
+    if _DIGEST not in entity.values:
+        return unpack(entity, kind)
+    digest = str(entity.values[_DIGEST])
+    place = _place(entity.partition, entity.row)
+    parts = [str(part.values[BODY]) for part in table.query(place, first=f"{digest}.", last=f"{digest}.~")]
+    if len(parts) != entity.values[_PARTS]:
+        told = f"{len(parts)} of {entity.values[_PARTS]} parts"
+        raise ServiceError(f"of the stored row {entity.partition} {entity.row} there are {told}")
+    return _read("".join(parts), entity, kind)
+
+
+def long_parts(table: Table, partition: str, row: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys of all rows that bodies of this row ever went into."""
+    for part in table.query(_place(partition, row)):
+        yield part.partition, part.row
+
+
+def _place(partition: str, row: str) -> str:
+    return f"parts.{key_of(partition, row)}"
+
+
+def _read(text: str, entity: Entity, kind: type[T]) -> T:
     try:
-        return msgspec.convert(json.loads(str(entity.values.get(BODY, ""))), kind)
+        return msgspec.convert(json.loads(text), kind)
     except (json.JSONDecodeError, msgspec.ValidationError) as error:
         where = f"{entity.partition} {entity.row}"
         raise ServiceError(f"the stored row {where} holds no {kind.__name__}: {error}") from error

@@ -5,7 +5,7 @@ from typing import Final
 
 from rare_audit.ports import Entity, Table
 from rare_audit.records import Delivery
-from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.bodies import long_parts, pack, put_long, unpack_long
 from rare_audit.stores.keys import key_of
 
 _DELIVERIES: Final = "deliveries"
@@ -23,7 +23,7 @@ class Deliveries:
     def get(self, incident_id: str) -> Delivery | None:
         """Return the delivery of an incident, or of what else has such an id, or None."""
         found = self._table.get(_DELIVERIES, incident_id)
-        return unpack(found, Delivery) if found else None
+        return unpack_long(self._table, found, Delivery) if found else None
 
     def put(self, delivery: Delivery) -> None:
         """Write a delivery."""
@@ -32,13 +32,13 @@ class Deliveries:
         # through, and never a pending row without one.
         place = f"{delivery.day}.{delivery.incident_id}"
         marker = Entity(_pending(key_of(delivery.rule_id)), place, {_INCIDENT: delivery.incident_id})
-        row = Entity(_DELIVERIES, delivery.incident_id, {BODY: pack(delivery)})
+        body = pack(delivery)
         self._table.put(Entity(_DAYS, place, {_RULE: key_of(delivery.rule_id)}))
         if delivery.pending:
             self._table.put(marker)
-            self._table.put(row)
+            put_long(self._table, _DELIVERIES, delivery.incident_id, body)
         else:
-            self._table.put(row)
+            put_long(self._table, _DELIVERIES, delivery.incident_id, body)
             self._table.delete(marker.partition, marker.row)
 
     def pending(self, rule_id: str, sink: str = "") -> tuple[Delivery, ...]:
@@ -53,7 +53,9 @@ class Deliveries:
         In the order in which they may be deleted while this goes on: what they are found by comes last.
         """
         for index in self._table.query(_DAYS, last=before_day):
-            yield _DELIVERIES, index.row.partition(".")[2]
+            incident_id = index.row.partition(".")[2]
+            yield from long_parts(self._table, _DELIVERIES, incident_id)
+            yield _DELIVERIES, incident_id
             yield _pending(str(index.values[_RULE])), index.row
             yield index.partition, index.row
 

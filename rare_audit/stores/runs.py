@@ -7,7 +7,7 @@ from typing import Final
 from rare_audit.detection.ticks import END_OF_TIME, day_ticks, parse_ticks
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Run
-from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.bodies import long_parts, pack, put_long, unpack_long
 from rare_audit.stores.keys import key_of
 
 _RUNS: Final = "runs"
@@ -23,17 +23,17 @@ class Runs:
 
     def save(self, run: Run) -> None:
         """Write a run's row. ValueError where `started` of a new run is no instant."""
-        self._table.put(Entity(_RUNS, self._place(run), {BODY: pack(run)}))
+        put_long(self._table, _RUNS, self._place(run), pack(run))
 
     def get(self, run_id: str) -> Run | None:
         """Return a run, or None; any text may be asked for."""
         index = self._table.get(_IDS, key_of(run_id))
         found = index and self._table.get(_RUNS, str(index.values[_ROW]))
-        return unpack(found, Run) if found else None
+        return unpack_long(self._table, found, Run) if found else None
 
     def latest(self, count: int) -> tuple[Run, ...]:
         """Return the last `count` runs, the latest first."""
-        return tuple(unpack(entity, Run) for entity in islice(self._table.query(_RUNS), count))
+        return tuple(unpack_long(self._table, entity, Run) for entity in islice(self._table.query(_RUNS), count))
 
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of runs that started before the UTC day `before_day` (`YYYY-MM-DD`).
@@ -43,6 +43,7 @@ class Runs:
         first = f"{END_OF_TIME - day_ticks(before_day) + 1:019d}"
         for entity in self._table.query(_RUNS, first=first):
             yield _IDS, entity.row.partition(".")[2]
+            yield from long_parts(self._table, entity.partition, entity.row)
             yield entity.partition, entity.row
 
     def _place(self, run: Run) -> str:
