@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from rare_audit.rules import DEFAULT_RULE
 from tests.terminal import (
     BOTH_DAYS,
     NORTHWIND,
+    ROOT,
     assert_nothing_obeyed,
     assert_refused,
     called,
@@ -282,3 +285,16 @@ def _read_a_little(*words: str) -> bytes:
         started.stdout.read(5)
         started.stdout.close()
         return started.stderr.read()
+
+
+@pytest.mark.parametrize(("closed", "code"), [(1, 2), (2, 0)], ids=["output", "error"])
+def test_a_stream_that_is_closed(closed: int, code: int) -> None:
+    """Without standard output nothing is looked for, since results would be lost; without standard error it works."""
+    command = [sys.executable, "-m", "rare_audit", "hunt", "samples/tidewater.ndjson.gz", "--format", "json"]
+    ran = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == code
+    assert "Traceback" not in ran.stderr
+    assert ("standard output is closed" in ran.stderr) == (closed == 1)
+    assert (len(ran.stdout) > 1_000) == (closed == 2)
