@@ -2,9 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+
+import msgspec
 
 from rare_audit.detection.detector import Combination, Detector
 from rare_audit.detection.finding import History, Seen
+
+
+class Attendance(msgspec.Struct, frozen=True):
+    """In which slots of a pass apps did what the rule counts: sets of slots as bits, see `Windows`.
+
+    `everyone` is about all apps together, `apps` about those with findings, by name. What an exclusion takes counts
+    as well.
+    """
+
+    everyone: int = 0
+    apps: dict[str, int] = {}
 
 
 class Histories:
@@ -16,13 +31,13 @@ class Histories:
 
     def __init__(self, detector: Detector, apps: Iterable[str]) -> None:
         """Gather the slots of these apps."""
-        wanted = set(apps)
+        self._apps = set(apps)
         columns = detector.rule.parameters.key
         at_app, at_operation = columns.index("InitiatedByApp"), columns.index("OperationName")
         self._detector = detector
         self._slots: dict[tuple[str, ...], int] = defaultdict(int)
-        for key, slots in detector.seen.items() if wanted else ():
-            if key[at_app] in wanted:
+        for key, slots in detector.seen.items() if self._apps else ():
+            if key[at_app] in self._apps:
                 self._slots[key[at_app],] |= slots
                 self._slots[key[at_app], key[at_operation]] |= slots
                 self._slots["", *key[: len(columns)]] |= slots
@@ -36,6 +51,11 @@ class Histories:
             app_and_operation=self._seen((app, operation), slot),
             combination=self._seen(("", *base_key), slot),
         )
+
+    def attendance(self) -> Attendance:
+        """Return the slots in which these apps, and all apps together, were seen."""
+        everyone = reduce(or_, self._detector.seen.values(), 0)
+        return Attendance(everyone, {app: self._slots.get((app,), 0) for app in sorted(self._apps)})
 
     def _seen(self, what: tuple[str, ...], slot: int) -> Seen:
         windows = self._detector.windows

@@ -9,7 +9,7 @@ from rare_audit.detection.candidates import Gathered, Part
 from rare_audit.detection.detector import Combination, Detector
 from rare_audit.detection.finding import Finding, content_id
 from rare_audit.detection.funnel import Baseline, Current, Funnel, Reading
-from rare_audit.detection.history import Histories
+from rare_audit.detection.history import Attendance, Histories
 from rare_audit.detection.rows import Drop
 from rare_audit.detection.ticks import format_ticks
 
@@ -19,6 +19,7 @@ class Detection(msgspec.Struct, frozen=True):
 
     findings: tuple[Finding, ...]
     funnel: Funnel
+    attendance: Attendance = Attendance()
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -48,7 +49,8 @@ def conclude(detector: Detector, reading: Reading) -> Detection:
             groups.append(_Group(slot, combination, parts, events))
     histories = Histories(detector, (group.combination[1] for group in groups))
     findings = sorted((_finding(detector, group, histories) for group in groups), key=_order)
-    return Detection(tuple(findings), _funnel(detector, reading, rare, known, len(findings)))
+    funnel = _funnel(detector, reading, rare, known, len(findings))
+    return Detection(tuple(findings), funnel, histories.attendance())
 
 
 def _is_rare(detector: Detector, slot: int, combination: Combination, property_name: str) -> bool:
