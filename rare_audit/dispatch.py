@@ -116,15 +116,7 @@ class Dispatch:
 
     def findings(self, run: Run) -> tuple[RunFinding, ...]:
         """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
-        if run.dry_run:
-            return tuple(RunFinding("new", one) for one in self.stores.dry_findings.of_run(run.id))
-        kinds = {id_: kind for kind in run.changes.__struct_fields__ for id_ in getattr(run.changes, kind)}
-        return tuple(
-            RunFinding(kinds[kept.finding.id], kept)
-            for day in (days_of(run) if kinds else ())
-            for kept in self.stores.findings.of_day(run.rule_id, day)
-            if kept.finding.id in kinds
-        )
+        return findings_of(self.stores, run)
 
     def health(self) -> Literal["never-run", "ok", "stale"]:
         """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago.
@@ -190,3 +182,16 @@ class Dispatch:
                 return closed
         except ConflictError:
             return None
+
+
+def findings_of(stores: Stores, run: Run) -> tuple[RunFinding, ...]:
+    """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
+    if run.dry_run:
+        return tuple(RunFinding("new", one) for one in stores.dry_findings.of_run(run.id))
+    kinds = run.changes.by_id()
+    return tuple(
+        RunFinding(kinds[kept.finding.id], kept)
+        for day in (days_of(run) if kinds else ())
+        for kept in stores.findings.of_day(run.rule_id, day)
+        if kept.finding.id in kinds
+    )

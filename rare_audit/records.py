@@ -33,6 +33,10 @@ class Changes(msgspec.Struct, frozen=True):
     changed: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
 
+    def by_id(self) -> dict[str, str]:
+        """Return what became of each finding, by its id."""
+        return {id_: kind for kind in self.__struct_fields__ for id_ in getattr(self, kind)}
+
 
 class State(StrEnum):
     """How a run stands. Done and no data are ends at which all that was found is kept, and told."""
@@ -58,6 +62,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     for it, "" where it runs at once; `attempts` counts how often it was taken up since. `resumes` is the first day not
     yet done when the timer asked, "" for who else did. `kept` says that all it found is kept and queued, so that its
     changes have been told, even where a delivery failed. `delivered` are incidents, `uploaded` counts rows of findings.
+    `activity` tells for each day from the first of its lookback on, by a 1 or 0, whether an app with findings did
+    anything that counts: under the start of the SHA-256 of its name, and under "" for all apps together.
     """
 
     id: str
@@ -87,6 +93,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     delivered: tuple[str, ...] = ()
     uploaded: int = 0
     timings: dict[str, float] = {}
+    activity: dict[str, str] = {}
 
 
 class Progress(msgspec.Struct, frozen=True, rename="camel"):

@@ -37,6 +37,7 @@ from rare_audit.reporting.coverage import coverage_of
 from rare_audit.reporting.incident import Incident, incident_id
 from rare_audit.reporting.notices import silence
 from rare_audit.reporting.redaction import without_values
+from rare_audit.reporting.report.activity import kept_activity
 
 _BATCH: Final = 20_000
 """How many events are taken in between two looks at the lease."""
@@ -127,7 +128,8 @@ class Job:
             run = msgspec.structs.replace(run, silent=tuple(day for day in days_of(run) if not counts.get(day)))
         with self.watch.span("detect", run):
             detection = self._detect(windows, still_held)
-        run = self._timed(msgspec.structs.replace(run, funnel=detection.funnel), "detect")
+        activity = kept_activity(detection.attendance, windows, detection.findings)
+        run = self._timed(msgspec.structs.replace(run, funnel=detection.funnel, activity=activity), "detect")
         _log.info("run %s: %d findings", run.id, len(detection.findings))
         by_day: dict[str, list[Finding]] = defaultdict(list)
         for finding in detection.findings:
