@@ -80,6 +80,14 @@ def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - nothi
     return _response(api.get_openapi())
 
 
+@app.route(route="runs/{id}/report", methods=["GET"])
+def report(req: func.HttpRequest) -> func.HttpResponse:
+    """Show a run as a page."""
+    from rare_audit import api  # noqa: PLC0415
+
+    return _answered(lambda dispatch: api.get_report(dispatch, req.route_params["id"]))
+
+
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - nothing is asked but that
     """Tell whether the job is alive."""

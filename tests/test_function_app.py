@@ -26,6 +26,7 @@ SLOW_TO_LOAD: Final = (
     "azure.monitor.query",
     "azure.storage.queue",
     "duckdb",
+    "jinja2",
     "rich",
     "yaml",
     "click",
@@ -61,7 +62,7 @@ def _worker(**environment: str) -> dict[str, Any]:
 
 @needs_worker
 def test_indexes() -> None:
-    """The worker finds a timer, two queues and five routes, of which the health alone needs no key."""
+    """The worker finds a timer, two queues and six routes, of which the health alone needs no key."""
     functions = _worker()["functions"]
     triggers = {
         name: next(one for one in bound if one["type"].endswith("Trigger")) for name, bound in functions.items()
@@ -81,10 +82,11 @@ def test_indexes() -> None:
         "runs": ("runs", ["GET", "POST"], "FUNCTION"),
         "run": ("runs/{id}", ["GET"], "FUNCTION"),
         "findings": ("runs/{id}/findings", ["GET"], "FUNCTION"),
+        "report": ("runs/{id}/report", ["GET"], "FUNCTION"),
         "health": ("health", ["GET"], "ANONYMOUS"),
         "openapi": ("openapi.json", ["GET"], "FUNCTION"),
     }
-    assert len(functions) == 8
+    assert len(functions) == 9
 
 
 @needs_worker
@@ -142,11 +144,16 @@ def stack(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def _asked(function: Any, method: str, body: Any = None, params: dict[str, str] | None = None, **route: str) -> Any:
+    answer = _answer(function, method, body, params, **route)
+    return answer.status_code, json.loads(answer.get_body()), answer
+
+
+def _answer(function: Any, method: str, body: Any = None, params: dict[str, str] | None = None, **route: str) -> Any:
     # The decorators leave a builder in the function's place, which holds it.
     data = json.dumps(body).encode() if body is not None else b""
-    request = func.HttpRequest(method, "https://app/api", params=params, route_params=route, body=data)
-    answer = _function(function)(request)
-    return answer.status_code, json.loads(answer.get_body()), answer
+    return _function(function)(
+        func.HttpRequest(method, "https://app/api", params=params, route_params=route, body=data)
+    )
 
 
 def _function(built: Any) -> Any:
@@ -171,6 +178,20 @@ def test_from_request_to_incident(stack: Stack) -> None:
     assert len(_asked(function_app.runs, "GET", params={"count": "5"})[1]["runs"]) == 1
     # a success with days long past says nothing of yesterday
     assert _asked(function_app.health, "GET")[:2] == (200, {"status": "never-run"})
+
+
+def test_report_is_a_page(stack: Stack) -> None:
+    """HTML in UTF-8 that nobody may keep, frame or run a script in; of an unknown run a problem."""
+    _, told, _ = _asked(function_app.runs, "POST", {"date": DAY})
+    _taken(stack, function_app.run_days)
+    answer = _answer(function_app.report, "GET", id=told["id"])
+    assert (answer.status_code, answer.mimetype, answer.charset) == (200, "text/html", "utf-8")
+    assert answer.get_body().startswith(b"<!DOCTYPE html>")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+    status, _, refused = _asked(function_app.report, "GET", id="none")
+    assert (status, refused.mimetype) == (404, "application/problem+json")
 
 
 def test_refusals_are_problems(stack: Stack) -> None:

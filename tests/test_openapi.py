@@ -38,9 +38,18 @@ def test_description_is_whole() -> None:
         "/api/runs": {"get", "post"},
         "/api/runs/{id}": {"get"},
         "/api/runs/{id}/findings": {"get"},
+        "/api/runs/{id}/report": {"get"},
         "/api/health": {"get"},
         "/api/openapi.json": {"get"},
     }
+
+
+def test_the_report_is_told_as_html() -> None:
+    """Alone of all answers: the others are JSON."""
+    paths = json.loads(get_openapi().body)["paths"]
+    kinds = {path: set(methods["get"]["responses"]["200"]["content"]) for path, methods in paths.items()}
+    assert {path for path, told in kinds.items() if told != {"application/json"}} == {"/api/runs/{id}/report"}
+    assert kinds["/api/runs/{id}/report"] == {"text/html"}
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="Microsoft's Python worker is for Python 3.13 and later only")
@@ -51,8 +60,8 @@ def test_the_running_app_keeps_to_it(tmp_path: Path) -> None:
         described = ask(stack, "GET", "/api/openapi.json")
         assert described.status == 200
         document = described.told
-        for path in ("/api/runs/{id}", "/api/runs/{id}/findings"):
-            document["paths"][path]["get"]["parameters"][0]["example"] = run["id"]
+        for path in ("", "/findings", "/report"):
+            document["paths"][f"/api/runs/{{id}}{path}"]["get"]["parameters"][0]["example"] = run["id"]
         file = tmp_path / "openapi.json"
         file.write_text(json.dumps(document), encoding="utf-8")
         ran = subprocess.run(
@@ -64,4 +73,4 @@ def test_the_running_app_keeps_to_it(tmp_path: Path) -> None:
             capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stdout[-6_000:]
-        assert "Tested: 6" in ran.stdout
+        assert "Tested: 7" in ran.stdout

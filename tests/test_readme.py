@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from rare_audit.cli import hunt
+from rare_audit.api.openapi import document
+from rare_audit.cli import hunt, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,6 +27,17 @@ def test_every_option_of_hunt_is_told() -> None:
     told = set(re.findall(r"(?<=`)--?[a-z-]+", README))
     for parameter in hunt.params:
         assert set(parameter.opts) & told or parameter.name == "files", parameter.name
+
+
+def test_every_format_command_and_route_is_told() -> None:
+    """Of hunt, of the terminal, and of the API with its methods."""
+    (form,) = (parameter for parameter in hunt.params if parameter.name == "form")
+    assert isinstance(form.type, click.Choice)
+    (row,) = re.findall(r"^\| `--format` \| (.*) \|$", README, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == set(form.type.choices)
+    assert set(re.findall(r"python -m rare_audit (\w+)", README)) | {"demo"} == set(main.commands)
+    routes = {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+    assert set(re.findall(r"^\| `(\w+) (/api/[^`]+)`", README, re.MULTILINE)) == routes
 
 
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP response; the body is ASCII JSON."""
+    """An HTTP response; the body is ASCII JSON, but for a report's, which is HTML in UTF-8."""
 
     status: int
     body: bytes
@@ -87,6 +87,18 @@ def get_findings(dispatch: Dispatch, run_id: str, offset: str = "") -> Answer:
     end = start + MOST_FINDINGS
     after = end if end < len(found) else None
     return _json(200, FindingList(run.id, run.state, len(found), after, found[start:end]))
+
+
+def get_report(dispatch: Dispatch, run_id: str) -> Answer:
+    """Return a run's report as a page for people, or 404."""
+    from rare_audit.pages import run_page  # noqa: PLC0415 - start-up counts, and templates are slow to load
+
+    run = dispatch.stores.runs.get(run_id)
+    if run is None:
+        return _unknown()
+    page = run_page(dispatch.stores, dispatch.job.rule, run)
+    headers = {"Content-Security-Policy": page.policy, "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
+    return Answer(200, page.html.encode(), "text/html", {**_SAFE, **headers})
 
 
 def health_answer(status: HealthStatus) -> Answer:

@@ -69,6 +69,7 @@ def document() -> dict[str, Any]:
                     unknown=True,
                 )
             },
+            "/api/runs/{id}/report": {"get": _report()},
             "/api/health": {"get": _health()},
             "/api/openapi.json": {
                 "get": {
@@ -108,6 +109,19 @@ def _post() -> dict[str, Any]:
     }
 
 
+def _report() -> dict[str, Any]:
+    page = _content("One HTML page, under a megabyte, that loads nothing", {"type": "string"}, "text/html")
+    page["headers"] = {
+        "Content-Security-Policy": {"description": "No script, no request.", "schema": {"type": "string"}}
+    }
+    return {
+        "operationId": "getReport",
+        "summary": "What a run found, as a page for people",
+        "parameters": [_ID],
+        "responses": _responses({"200": page, "404": _problem("There is no such run")}),
+    }
+
+
 def _health() -> dict[str, Any]:
     return {
         "operationId": "getHealth",
@@ -132,9 +146,9 @@ def _ref(kind: type) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{kind.__name__}"}
 
 
-def _content(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _content(description: str, schema: dict[str, Any], kind: str = "application/json") -> dict[str, Any]:
+    return {"description": description, "content": {kind: {"schema": schema}}}
 
 
 def _problem(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/problem+json": {"schema": _ref(Problem)}}}
+    return _content(description, _ref(Problem), "application/problem+json")

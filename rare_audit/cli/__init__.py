@@ -12,6 +12,7 @@ from rare_audit.cli.doctor_command import doctor
 from rare_audit.cli.group import OneLine
 from rare_audit.cli.hunt_command import hunt
 from rare_audit.cli.kql_command import kql
+from rare_audit.cli.report_command import report
 from rare_audit.cli.run_command import run
 from rare_audit.cli.sample_command import sample
 from rare_audit.cli.verify_command import verify
@@ -33,5 +34,5 @@ def main() -> None:
         sys.stdout.reconfigure(encoding="utf-8")  # results are the same whatever the machine's own encoding
 
 
-for _command in (hunt, kql, sample, demo, run, doctor, verify):
+for _command in (hunt, kql, sample, demo, run, report, doctor, verify):
     main.add_command(_command)

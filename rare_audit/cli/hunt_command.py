@@ -1,6 +1,6 @@
 """Hunting in exports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Final
 
@@ -36,7 +36,7 @@ _ALMOST_A_DAY: Final = TICKS_PER_DAY - TICKS_PER_DAY // 24
 @click.option("--exclusions", is_flag=True, help="Leave out the known false positives; by default nothing is.")
 @click.option("--strict", is_flag=True, help="Stop at the first record that can't be read.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv", "kql"]), default="table", show_default=True
+    "--format", "form", type=click.Choice(["table", "json", "csv", "kql", "html"]), default="table", show_default=True
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, not to standard output.")
 def hunt(  # noqa: PLR0913, PLR0917  (click hands over an argument for each option)
@@ -70,7 +70,7 @@ def hunt(  # noqa: PLR0913, PLR0917  (click hands over an argument for each opti
     for line in funnel_lines(detection.funnel, source.first_places()):
         say(line)
     with opened(output) as file:
-        for line in _results(form, rule, windows, detection, file):
+        for line in _results(form, rule, windows, detection, source.first_places(), file):
             file.write(line + "\n")
 
 
@@ -103,7 +103,13 @@ def _last_whole_day(last: int | None, end: int | None) -> int:
     return today if time_of_day >= _ALMOST_A_DAY else today - TICKS_PER_DAY
 
 
-def _results(form: str, rule: Rule, windows: Windows, detection: Detection, file: IO[str]) -> Iterable[str]:
+def _results(
+    form: str, rule: Rule, windows: Windows, detection: Detection, places: Mapping[str, str], file: IO[str]
+) -> Iterable[str]:
+    if form == "html":
+        from rare_audit.pages import hunt_page  # noqa: PLC0415  (templates are slow to load)
+
+        return [hunt_page(rule, windows, detection, places).html]
     if form == "json":
         return [formats.json_document(rule, windows, detection)]
     if form == "csv":
