@@ -98,7 +98,7 @@ def _run(examples: int) -> Tally:
     return tally
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(5_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [200, pytest.param(5_000, marks=pytest.mark.long)])
 def test_engine_equals_the_rules_text(examples: int) -> None:
     """Both variants; open, bounded and daily windows; and the run saw much suppressed and much reported."""
     tally = _run(examples)

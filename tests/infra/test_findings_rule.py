@@ -160,7 +160,7 @@ def _expected(came: list[Came]) -> Counter[tuple[str, int]]:
 
 
 @given(came=arrivals, minute=st.integers(14, 66), jitter=st.lists(st.integers(-200, 200), min_size=9, max_size=9))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_each_revision_is_reported_once(table: FindingsKql, came: list[Came], minute: int, jitter: list[int]) -> None:
     """Whenever rows come, and at whichever minute the rule runs, some minutes early or late: none is missed or doubled.
 
