@@ -15,13 +15,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_setting_is_told() -> None:
-    """Each environment variable the code reads has a row, and no row is about one that it does not read."""
-    files = [ROOT / "function_app.py", *(ROOT / "rare_audit").rglob("*.py")]
-    read = {name for path in files for name in re.findall(r"\bRARE_AUDIT_[A-Z_]+", path.read_text(encoding="utf-8"))}
-    assert set(re.findall(r"^\| `(RARE_AUDIT_[A-Z_]+)`", README, re.MULTILINE)) == read
-
-
 def test_every_option_of_hunt_is_told() -> None:
     """The table of options has them all."""
     told = set(re.findall(r"(?<=`)--?[a-z-]+", README))
