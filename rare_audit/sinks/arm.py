@@ -13,7 +13,7 @@ import msgspec
 
 from rare_audit.places import Workspace
 from rare_audit.reporting.text import one_line
-from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, retry_after
+from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -52,15 +52,6 @@ class Permission(msgspec.Struct, frozen=True, rename="camel"):
 class _Page(msgspec.Struct, Generic[T], frozen=True, rename={"next_link": "nextLink"}):
     value: tuple[T, ...]
     next_link: str | None = None
-
-
-class _Trouble(msgspec.Struct, frozen=True):
-    code: str = ""
-    message: str = ""
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    error: _Trouble = _Trouble()
 
 
 class Arm:
@@ -200,12 +191,7 @@ class Arm:
         return ""
 
     def _said(self, answer: "HttpResponse") -> str:
-        try:
-            trouble = msgspec.json.decode(answer.content, type=_Answer).error
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            trouble = _Trouble("no reason given")
-        said = harmless(": ".join(filter(None, (trouble.code, trouble.message))))
-        return f"{self._asked(answer)} was answered {answer.status_code} {said}".rstrip()
+        return f"{self._asked(answer)} was answered {answer.status_code} {reason(answer.content)}".rstrip()
 
     def _asked(self, answer: "HttpResponse") -> str:
         path = urlsplit(answer.request.url).path.removeprefix(f"{self.base}/")

@@ -18,7 +18,7 @@ from rare_audit.errors import ServiceError
 from rare_audit.places import Ingestion
 from rare_audit.ports import Clock, Uploaded
 from rare_audit.reporting.finding_rows import STREAM, FindingRow
-from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, retry_after
+from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -40,15 +40,6 @@ class _Memo(msgspec.Struct, frozen=True):
 
     rule: str
     told: dict[str, str] = {}
-
-
-class _Trouble(msgspec.Struct, frozen=True):
-    code: str = ""
-    message: str = ""
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    error: _Trouble = _Trouble()
 
 
 class FindingsTable:
@@ -133,7 +124,7 @@ class FindingsTable:
     def _answered(self, response: Any) -> ServiceError:
         """Return what an answer means that is no success."""
         status = response.status_code
-        said = f"{self.place.rule_id} was answered {status} {_said(response)}"
+        said = f"{self.place.rule_id} was answered {status} {reason(response.content)}"
         if status in (408, 429) or status >= 500:
             return UnsettledError(said, retry_after(response.headers.get("Retry-After", "")))
         return RefusedError(f"{self._advice(status)}{said}", status)
@@ -181,11 +172,3 @@ def _raised(failed: "LogsUploadError") -> None:
 
 def _short(id_: str) -> str:
     return id_.replace("-", "")[:_DIGITS]
-
-
-def _said(response: Any) -> str:
-    try:
-        trouble = msgspec.json.decode(response.content, type=_Answer).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "no reason given"
-    return harmless(": ".join(filter(None, (trouble.code, trouble.message))))

@@ -19,6 +19,15 @@ _LONGEST_WAIT: Final = 16.0
 T = TypeVar("T")
 
 
+class _Trouble(msgspec.Struct, frozen=True):
+    code: str = ""
+    message: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    error: _Trouble = _Trouble()
+
+
 class UnsettledError(ServiceError):
     """An attempt that may do better when repeated; `retry_after` is what the service asks to wait, in seconds."""
 
@@ -65,6 +74,15 @@ def again(attempt: Callable[[], T], patience: Patience) -> T:
 def harmless(text: str) -> str:
     """Return what a service or a library said in one short line, without anything that may be a token."""
     return one_line(_SECRET.sub(r"\1***", " ".join(text.split())), 300)
+
+
+def reason(content: bytes) -> str:
+    """Return what an answer's body says of an error, as Azure's services say it: code and message, made harmless."""
+    try:
+        trouble = msgspec.json.decode(content, type=_Answer).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "no reason given"
+    return harmless(": ".join(filter(None, (trouble.code, trouble.message))))
 
 
 def retry_after(text: str) -> float:
