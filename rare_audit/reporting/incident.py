@@ -1,5 +1,6 @@
 """Findings of a day to incidents: one for each app and UTC day, with ids that come from content."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -50,8 +51,11 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def digest(self) -> str:
-        """An id of the whole content: equal digests, nothing to write."""
-        return content_id(msgspec.json.encode(self).decode())
+        """An id of the whole content: equal digests, nothing to write. Made piece by piece, as findings may be many."""
+        hashed = hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, findings=())))
+        for finding in self.findings:
+            hashed.update(msgspec.json.encode(finding))
+        return content_id("content", hashed.hexdigest())
 
 
 def app_of(finding: Finding) -> App:
