@@ -12,7 +12,7 @@ from tests.docs.pages import Page, every_page
 
 _CONTINUED: Final = re.compile(r"\\\n\s*")
 _ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*=\S*")
-_PATH: Final = re.compile(r"/api/[\w{}$<>./-]*[\w}>]")
+_PATH: Final = re.compile(r"""(?:^|(?<=[\s`"'])|(?<=URL)|(?<=APP)|(?<=\.net))/api/[\w{}$<>./-]*[\w}>]""", re.MULTILINE)
 _GIVEN: Final = re.compile(r"""-d '(\{.*?\})'""")
 _WHOLE: Final = re.compile(r"EXPORT…")
 
