@@ -26,7 +26,7 @@ var rules = [
     severity: 1
     frequency: 'PT1H'
     window: 'P1D'
-    range: 'P2D' // the query looks back 26 hours and more, and a window holds a day at most
+    range: 'P2D' // the query looks back 26 hours and more; two days is the most there may be
     resolves: true
     query: loadTextContent('../alerts/no-successful-run.kql')
   }

@@ -96,7 +96,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       }
       scaleAndConcurrency: {
         instanceMemoryMB: 2048
-        maximumInstanceCount: 40 // the fewest there may be; one works at a time, by its lease
+        maximumInstanceCount: 40 // the fewest that every region takes; one works at a time, by its lease
       }
     }
     siteConfig: {

@@ -26,7 +26,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "RuleName": "string",
     "Day": "string",
     "Severity": "string",
-    "Title": "string",
+    "Headline": "string",
     "AppName": "string",
     "AppId": "string",
     "ServicePrincipalId": "string",
@@ -48,6 +48,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "RunId": "string",
 }
 """The table's columns with their types, of which infra/findings-columns.json is a copy.
+
+Title and some others are reserved: https://learn.microsoft.com/azure/azure-monitor/logs/create-custom-table.
 
 TimeGenerated is when a row was sent, not when something happened: what is older than two days, the workspace would
 replace (https://learn.microsoft.com/azure/azure-monitor/logs/log-standard-columns#timegenerated).
@@ -111,7 +113,7 @@ def _content(rule: Rule, finding: Finding, incident_id: str, coverage: Coverage)
         "RuleId": rule.id,
         "Day": finding.day,
         "Severity": rule.severity,
-        "Title": headline(finding),
+        "Headline": headline(finding),
         "PropertyNames": [*properties, f"… and {left_out} more (cut to fit)"] if left_out else properties,
         "Evidence": _evidence(finding),
         "Tactics": list(rule.tactics),

@@ -59,8 +59,9 @@ def test_parser() -> None:
     broken = TEXT.replace("FindingId,\n", "FindingIdd,\n", 1)
     seen, wrong = check([TEXT, broken], tables={TABLE: SCHEMA})
     assert seen.diagnostics == ()
-    added = ("Change", "Techniques")
+    added = ("Change", "Title", "Tactics", "Techniques")
     expected = {**COLUMNS, **dict.fromkeys(added, "string")}
+    del expected["Headline"]
     assert {column.name: column.type for column in seen.columns} == expected
     assert [each.text for each in wrong.diagnostics if each.severity == "Error"][:1] == ["FindingIdd"]
 
@@ -86,7 +87,7 @@ def test_a_row_as_it_was_uploaded(tmp_path: Path, table: FindingsKql) -> None:
     told = found[TWO.id]
     for name, kind in COLUMNS.items():
         if kind in {"string", "int"}:
-            assert told[name] == values[name]
+            assert told["Title" if name == "Headline" else name] == values[name]
         elif kind == "dynamic":
             assert json.loads(told[name]) == values[name]
     assert f"{told['StartTime']:%Y-%m-%dT%H:%M:%S}" == TWO.start_time[:19]

@@ -55,7 +55,7 @@ def test_row(world: World) -> None:
         "RuleName": RULE.name,
         "Day": DAY,
         "Severity": "Medium",
-        "Title": "Add member to group on ada@contoso.example, Payroll by Backup Agent",
+        "Headline": "Add member to group on ada@contoso.example, Payroll by Backup Agent",
         "AppName": "Backup Agent",
         "AppId": TWO.app_ids[0],
         "ServicePrincipalId": TWO.service_principal_ids[0],
@@ -164,7 +164,7 @@ def test_hostile_text(name: str, world: World) -> None:
     assert json.loads(json.dumps(found)) == found
     assert all(text.isprintable() for text in found.values() if isinstance(text, str))
     assert json.dumps(found["Evidence"], ensure_ascii=False).isprintable()
-    assert len(found["Title"].encode("utf-16-le")) <= 2 * 200
+    assert len(found["Headline"].encode("utf-16-le")) <= 2 * 200
     assert world.upload([row(hostile)], memo) == memo
 
 
@@ -266,10 +266,10 @@ def _sent(world: World, body: Any) -> dict[str, Any]:
 
 def test_stand_in_keeps_what_fits_the_stream(world: World) -> None:
     """Unknown columns go, other types are null, long fields are cut, far times are replaced."""
-    found = _sent(world, [{"Events": "3", "StartTime": "soon", "Nope": 1, "Title": "x" * 40_000, "AppName": 5}])
+    found = _sent(world, [{"Events": "3", "StartTime": "soon", "Nope": 1, "Headline": "x" * 40_000, "AppName": 5}])
     assert (found["Events"], found["StartTime"], found["AppName"]) == (None, None, "")
     assert "Nope" not in found
-    assert (len(found["Title"]), world.server.cut) == (16_384, ["Title"])
+    assert (len(found["Headline"]), world.server.cut) == (16_384, ["Headline"])
     assert found["TimeGenerated"] == "2026-03-03T01:40:00Z"
     assert _sent(world, [{"TimeGenerated": "2026-02-28T00:00:00Z"}])["TimeGenerated"] == "2026-03-03T01:40:00Z"
     assert _sent(world, [{"TimeGenerated": "2026-03-02T00:00:00Z"}])["TimeGenerated"] == "2026-03-02T00:00:00Z"

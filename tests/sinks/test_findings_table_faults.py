@@ -44,7 +44,7 @@ def world(served: World) -> World:
 def _assert_all_there(world: World, of: tuple[FindingRow, ...] = MANY) -> None:
     """Collapsed by id and revision, the rows are those that were to be uploaded."""
     assert list(dict.fromkeys(world.told())) == ids(of)
-    by_key = {(each["FindingId"], each["Revision"]): each["Title"] for each in world.server.rows}
+    by_key = {(each["FindingId"], each["Revision"]): each["Headline"] for each in world.server.rows}
     assert len(by_key) == len(of)
 
 
@@ -239,7 +239,7 @@ def test_no_secret_is_told(world: World, caplog: pytest.LogCaptureFixture) -> No
         ({"stream": "Custom-Other_CL"}, 400),
         ({"body": b"{}"}, 400),
         ({"body": b"[1]"}, 400),
-        ({"body": b'[{"Title": "\\ud800"}]'}, 400),
+        ({"body": b'[{"Headline": "\\ud800"}]'}, 400),
         ({"body": b"[" + b" " * 1_000_000 + b"]"}, 413),
         ({"headers": {"Content-Encoding": "gzip"}}, 400),
         ({"headers": {"Content-Type": "text/plain"}}, 415),
