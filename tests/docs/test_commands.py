@@ -1,6 +1,7 @@
 """What the documents tell to type is what the program takes; nothing is run."""
 
 import re
+import subprocess
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -56,6 +57,16 @@ def test_request_is_taken(name: str, body: str) -> None:
     wanted = wanted_of({name: text for name, text in forms.items() if text is not None}, NOW)
     assert wanted.first_day
     assert request.dry_run or not request.start
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("docs/")])
+def test_blocks_of_commands_are_bash(name: str) -> None:
+    """Bash reads each block that has a command in it, without running it, and nothing in it is left to fill in."""
+    for block in PAGES[name].blocks:
+        if re.search(r"^(az|azd|curl|python|\w+=\$\(|while) ?", block, re.MULTILINE):
+            read = subprocess.run(["bash", "-n"], input=block.encode(), capture_output=True, check=False)
+            assert not read.stderr, read.stderr.decode()
+            assert not re.search(r"<\w+>", block), block
 
 
 @pytest.mark.parametrize("name", PAGES)

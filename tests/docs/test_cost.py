@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from rare_audit.cli import SAMPLE
 from rare_audit.detection.detector import Detector
 from rare_audit.detection.result import conclude
 from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks
@@ -22,7 +23,6 @@ from rare_audit.rules import load_rule
 from rare_audit.settings import read_settings
 from rare_audit.sources.export import ExportFiles
 from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED
-from tests.azure.local_stack import SAMPLE
 from tests.docs.pages import ROOT, code, page
 from tests.docs.test_settings_page import LEAST
 from tests.fakes import FailingTable
