@@ -57,6 +57,17 @@ def parse_workspace(text: str) -> Workspace:
     return Workspace(**found.groupdict())
 
 
+def logs_endpoint(text: str) -> str:
+    """Return scheme, host and port of a Log Analytics endpoint; a path `/v1` is taken off, as queries have it already.
+
+    ValueError for any other.
+    """
+    parts = urlsplit(https_origin(text))
+    if parts.path not in {"", "/v1"}:
+        raise ValueError("expected https://host, without a path")
+    return f"https://{parts.netloc}"
+
+
 def https_origin(text: str) -> str:
     """Return an endpoint without a slash at its end; ValueError where it is no https://host[:port][/path]."""
     parts = urlsplit(text)

@@ -181,11 +181,21 @@ class ProgressStore(Protocol):
         ...
 
 
+class Swept(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed: findings, deliveries, of which some never succeeded, and runs; and whether there is more."""
+
+    findings: int
+    deliveries: int
+    undelivered: int
+    runs: int
+    more: bool
+
+
 class Retention(Protocol):
     """What is kept for too long goes."""
 
-    def sweep(self, before_day: str, dry_before_day: str) -> bool:
-        """Remove some of what belongs to UTC days before these, of all and of dry runs; tell if there is more."""
+    def sweep(self, before_day: str, dry_before_day: str) -> Swept:
+        """Remove some of what belongs to UTC days before these, of all and of dry runs."""
         ...
 
 

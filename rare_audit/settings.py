@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from rare_audit.errors import SettingsError
-from rare_audit.places import Ingestion, Workspace, https_origin, parse_collection_rule, parse_workspace
+from rare_audit.places import Ingestion, Workspace, https_origin, logs_endpoint, parse_collection_rule, parse_workspace
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
 
 HOST_STORAGE: Final = "AzureWebJobsStorage"
@@ -93,7 +93,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ingestion=reader.ingestion() if "table" in sinks else None,
         queues=queues,
         tables=reader.account(OWN_STORAGE, ("table",)) if own else queues,
-        logs_endpoint=reader.optional("RARE_AUDIT_LOGS_ENDPOINT", https_origin) or "",
+        logs_endpoint=reader.optional("RARE_AUDIT_LOGS_ENDPOINT", logs_endpoint) or "",
         arm_endpoint=reader.optional("RARE_AUDIT_ARM_ENDPOINT", https_origin) or "",
         client_id=reader.text("AZURE_CLIENT_ID") or reader.text(f"{HOST_STORAGE}__clientId"),
         rule=reader.optional("RARE_AUDIT_RULE", _file) or DEFAULT_RULE,

@@ -17,6 +17,7 @@ from rare_audit.api.messages import (
 from rare_audit.records import Run
 
 _TYPES: Final = (Accepted, FindingList, Health, Problem, Run, RunList, RunRequest)
+_NO_KEY: Final = {"description": "The function key is missing or wrong"}
 _KEY: Final = {"functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}}
 _ID: Final = {
     "name": "id",
@@ -75,7 +76,7 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "getOpenapi",
                     "summary": "This description",
-                    "responses": _responses({"200": _content("OpenAPI 3.1", {"type": "object"})}),
+                    "responses": {"200": _content("OpenAPI 3.1", {"type": "object"}), "401": _NO_KEY},
                 }
             },
         },
@@ -137,7 +138,7 @@ def _health() -> dict[str, Any]:
 def _responses(found: dict[str, Any]) -> dict[str, Any]:
     return {
         **found,
-        "401": {"description": "The function key is missing or wrong"},
+        "401": _NO_KEY,
         "503": _problem("The app can't answer now; its log says why"),
     }
 

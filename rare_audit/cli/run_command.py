@@ -37,7 +37,7 @@ def run(  # noqa: PLR0913, PLR0917  (click hands over an argument for each optio
     """Run the job on Azure at once. For days that were missed, or are wanted again.
 
     It has the settings of the deployed app, and runs in this process. Days done before are done again, and nothing is
-    raised twice. A day of which AuditLogs has no event is told on standard error, and stays due.
+    raised twice. A day of which AuditLogs has no event is told on standard error, and stays due if none after it has.
 
     Exit code 0: done, days without any event included. 1: something outside failed, or another run is at work; what
     was found until then is kept. 2: the settings or the days can't be used.

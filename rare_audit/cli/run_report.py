@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from rare_audit.job.planning import days_of
+from rare_audit.job.planning import days_of, silent_from
 from rare_audit.records import Run
 from rare_audit.reporting.coverage import coverage_of
 from rare_audit.reporting.incident import Incident
@@ -17,7 +17,8 @@ def sight_lines(run: Run, lookback_days: int) -> Iterator[str]:
     yield from funnel_lines(run.funnel, {}) if run.funnel else ()
     yield from _coverage_lines(run, lookback_days)
     for day in run.silent:
-        yield f"no data: AuditLogs has no event of {day}; nothing of that day is found or withdrawn, and it stays due"
+        due = ", and it stays due" if day >= silent_from(run) else ""
+        yield f"no data: AuditLogs has no event of {day}; nothing of that day is found or withdrawn{due}"
     for note in run.notes:
         yield one_line(f"note: {note}", _MOST)
 

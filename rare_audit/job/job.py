@@ -30,7 +30,7 @@ from rare_audit.job.leased import leased
 from rare_audit.job.options import Options
 from rare_audit.job.planning import days_of, new_run, silent_from, whole_days, windows_of, yesterday
 from rare_audit.job.unwatched import Unwatched
-from rare_audit.job.uploads import Uploads
+from rare_audit.job.uploads import SINK, Uploads
 from rare_audit.ports import Clock, ConflictError, EventSource, FindingSink, IncidentSink, Stores, Watch
 from rare_audit.records import Changes, KeptFinding, Run, State
 from rare_audit.reporting.coverage import coverage_of
@@ -221,23 +221,27 @@ class Job:
         self.stores.progress.change(self.rule.id, **changed)
 
     def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
-        errors, failures, refused = list[str](), list[ServiceError](), list[ServiceError]()
+        errors, undelivered = list[str](), 0
         if self.sink:
             delivered, failures = self._desk.deliver(self.sink, still_held)
             run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
             if failures:
-                errors.append(f"{len(failures)} incidents could not be delivered and stay queued: {failures[0]}")
+                left = len(self.stores.deliveries.pending(self.rule.id))
+                errors.append(f"{left} incidents could not be delivered and stay queued: {failures[0]}")
+                undelivered += left
         if self.table:
             uploaded, refused = self._uploads.deliver(self.table, still_held)
             run = msgspec.structs.replace(run, uploaded=uploaded)
             if refused:
-                errors.append(f"findings could not be uploaded and stay queued: {refused[0]}")
+                left = len(self.stores.deliveries.pending(self.rule.id, SINK))
+                errors.append(f"findings of {left} days could not be uploaded and stay queued: {refused[0]}")
+                undelivered += left
         error = "; ".join(errors)
         run = self._ended(self._timed(run, "deliver"), State.FAILED if error else _state(run), error=error)
         if run.state is State.DONE and run.last_day >= self.yesterday():
             self.stores.progress.change(self.rule.id, last_success=run.ended)
         self.stores.runs.save(run)
-        self.watch.ended(run, len(failures) + len(refused))
+        self.watch.ended(run, undelivered)
         return run
 
     def _sweep(self, run: Run) -> None:
@@ -248,8 +252,12 @@ class Job:
             for kept in (self.options.retention_days, self.options.dry_retention_days)
         )
         try:
-            while self.stores.retention.sweep(min(before, run.first_day), dry_before):
-                _log.info("run %s: more is to be removed by retention", run.id)
+            more = True
+            while more:
+                swept = self.stores.retention.sweep(min(before, run.first_day), dry_before)
+                if swept.undelivered:
+                    _log.error("run %s: %d deliveries that never succeeded are too old now", run.id, swept.undelivered)
+                more = swept.more
         except ServiceError as error:  # the next run sweeps again
             _log.warning("run %s: retention could not be applied: %s", run.id, error)
 

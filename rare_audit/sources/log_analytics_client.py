@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rare_audit.errors import ServiceError, SettingsError
+from rare_audit.places import logs_endpoint
 from rare_audit.reporting.text import one_line
 from rare_audit.sources.log_analytics_query import Question
 
@@ -252,8 +253,7 @@ def _checked_id(workspace_id: str) -> uuid.UUID:
 
 
 def _checked_endpoint(endpoint: str) -> str:
-    """Return scheme, host and port; a path `/v1` is taken off, as it is added again."""
-    parts = urlsplit(endpoint)
-    if parts.scheme != "https" or not parts.hostname or parts.path.rstrip("/") not in ("", "/v1") or parts.query:
-        raise SettingsError(f"RARE_AUDIT_LOGS_ENDPOINT: expected https://host, e.g. {DEFAULT_ENDPOINT}")
-    return f"https://{parts.netloc}"
+    try:
+        return logs_endpoint(endpoint)
+    except ValueError as error:
+        raise SettingsError(f"RARE_AUDIT_LOGS_ENDPOINT: {error}, e.g. {DEFAULT_ENDPOINT}") from error

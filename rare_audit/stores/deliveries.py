@@ -8,7 +8,7 @@ from rare_audit.records import Delivery
 from rare_audit.stores.bodies import long_parts, pack, put_long, unpack_long
 from rare_audit.stores.keys import key_of
 
-_DELIVERIES: Final = "deliveries"
+DELIVERIES: Final = "deliveries"
 _DAYS: Final = "delivery-days"
 _INCIDENT: Final = "incident"
 _RULE: Final = "rule"
@@ -22,7 +22,7 @@ class Deliveries:
 
     def get(self, incident_id: str) -> Delivery | None:
         """Return the delivery of an incident, or of what else has such an id, or None."""
-        found = self._table.get(_DELIVERIES, incident_id)
+        found = self._table.get(DELIVERIES, incident_id)
         return unpack_long(self._table, found, Delivery) if found else None
 
     def put(self, delivery: Delivery) -> None:
@@ -36,9 +36,9 @@ class Deliveries:
         self._table.put(Entity(_DAYS, place, {_RULE: key_of(delivery.rule_id)}))
         if delivery.pending:
             self._table.put(marker)
-            put_long(self._table, _DELIVERIES, delivery.incident_id, body)
+            put_long(self._table, DELIVERIES, delivery.incident_id, body)
         else:
-            put_long(self._table, _DELIVERIES, delivery.incident_id, body)
+            put_long(self._table, DELIVERIES, delivery.incident_id, body)
             self._table.delete(marker.partition, marker.row)
 
     def pending(self, rule_id: str, sink: str = "") -> tuple[Delivery, ...]:
@@ -47,6 +47,11 @@ class Deliveries:
         marked = (self.get(str(marker.values[_INCIDENT])) for marker in self._table.query(_pending(key_of(rule_id))))
         return tuple(one for one in marked if one and one.pending and one.sink == sink)
 
+    def is_pending(self, incident_id: str) -> bool:
+        """Tell whether something is still to be delivered."""
+        one = self.get(incident_id)
+        return one is not None and one.pending
+
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of all UTC days before `before_day` (`YYYY-MM-DD`), of all rules, pending or not.
 
@@ -54,8 +59,8 @@ class Deliveries:
         """
         for index in self._table.query(_DAYS, last=before_day):
             incident_id = index.row.partition(".")[2]
-            yield from long_parts(self._table, _DELIVERIES, incident_id)
-            yield _DELIVERIES, incident_id
+            yield from long_parts(self._table, DELIVERIES, incident_id)
+            yield DELIVERIES, incident_id
             yield _pending(str(index.values[_RULE])), index.row
             yield index.partition, index.row
 

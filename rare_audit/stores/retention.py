@@ -4,11 +4,9 @@ from collections import Counter
 from itertools import chain, islice
 from typing import Final
 
-import msgspec
-
 from rare_audit.detection.ticks import day_ticks
-from rare_audit.ports import Table
-from rare_audit.stores.deliveries import Deliveries
+from rare_audit.ports import Swept, Table
+from rare_audit.stores.deliveries import DELIVERIES, Deliveries
 from rare_audit.stores.dry_findings import DryFindings
 from rare_audit.stores.findings import Findings
 from rare_audit.stores.runs import Runs
@@ -17,24 +15,15 @@ MOST: Final = 1_000
 """Rows deleted by one call: some twenty seconds on a storage account, well within the lease."""
 
 
-class Swept(msgspec.Struct, frozen=True, kw_only=True):
-    """How many findings, deliveries and runs a call removed, and whether there is more to remove."""
-
-    findings: int
-    deliveries: int
-    runs: int
-    more: bool
-
-
 class TableRetention:
     """ports.Retention."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def sweep(self, before_day: str, dry_before_day: str) -> bool:
-        """Remove some of what belongs to UTC days before these, of all and of dry runs; tell if there is more."""
-        return sweep(self._table, before_day, dry_before_day).more
+    def sweep(self, before_day: str, dry_before_day: str) -> Swept:
+        """Remove some of what belongs to UTC days before these, of all and of dry runs."""
+        return sweep(self._table, before_day, dry_before_day)
 
 
 def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", most: int = MOST) -> Swept:
@@ -42,9 +31,10 @@ def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", mos
 
     What dry runs found goes earlier, before `dry_before_day`.
 
-    A finding and a delivery belong to their day, a run to the day it started; pending deliveries go too. Nothing else
-    is ever removed. Cut short anywhere, the next call ends it: each row goes before the one it is found by. The caller
-    holds the lease, so that no run writes what is being removed. ValueError where `before_day` is no day.
+    A finding and a delivery belong to their day, a run to the day it started; pending deliveries go too, and are
+    counted. Nothing else is ever removed. Cut short anywhere, the next call ends it: each row goes before the one it is
+    found by. The caller holds the lease, so that no run writes what is being removed. ValueError where `before_day` is
+    no day.
     """
     day_ticks(before_day)
     day_ticks(dry_before_day)
@@ -55,12 +45,15 @@ def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", mos
         Runs(table).expired(before_day),
     )
     removed: Counter[str] = Counter()
+    undelivered = 0
     for partition, row in islice(due, most):
+        undelivered += partition == DELIVERIES and Deliveries(table).is_pending(row)
         table.delete(partition, row)
         removed[partition.partition(".")[0]] += 1
     return Swept(
         findings=removed["findings"],
         deliveries=removed["deliveries"],
+        undelivered=undelivered,
         runs=removed["runs"],
         more=next(due, None) is not None,
     )

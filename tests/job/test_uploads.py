@@ -154,7 +154,7 @@ def test_withdrawn_before_it_went(world: World) -> None:
 def test_failure_stays_queued(world: World) -> None:
     """What failed is said, what went before is recorded, and the next run of whatever day uploads the rest."""
     table = RecordingTable(failing=2)
-    with pytest.raises(ServiceError, match="findings could not be uploaded and stay queued: no room for rows"):
+    with pytest.raises(ServiceError, match="findings of 1 days could not be uploaded and stay queued: no room for rows"):
         world.run(DAY, table=table)
     run = world.last_run()
     assert (run.state, run.uploaded, len(run.delivered)) == ("failed", 2, 5)
@@ -172,7 +172,7 @@ def test_both_sinks_fail(world: World) -> None:
         world.run(DAY, NEXT, table=RecordingTable(failing=1))
     assert str(raised.value) == (
         "1 incidents could not be delivered and stay queued: no room for App 1; "
-        "findings could not be uploaded and stay queued: no room for rows"
+        "findings of 1 days could not be uploaded and stay queued: no room for rows"
     )
     run = world.last_run()
     assert (len(run.delivered), run.uploaded) == (5, 1)

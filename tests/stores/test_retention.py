@@ -7,11 +7,11 @@ import pytest
 
 from rare_audit.detection.finding import content_id
 from rare_audit.errors import ServiceError
-from rare_audit.ports import Entity, Table
+from rare_audit.ports import Entity, Swept, Table
 from rare_audit.stores.deliveries import Deliveries
 from rare_audit.stores.findings import Findings
 from rare_audit.stores.keys import key_of
-from rare_audit.stores.retention import Swept, sweep
+from rare_audit.stores.retention import sweep
 from rare_audit.stores.runs import Runs
 from tests.builders import RULE_ID, delivery, finding, kept, run
 from tests.fakes import FailingTable, Killed, MemoryTable
@@ -86,9 +86,9 @@ def test_sweep(table: Table) -> None:
     """What is left is what would be there had nothing older ever been written; a second sweep finds nothing."""
     _fill_all(table)
     _fill_new(expected := MemoryTable())
-    assert sweep(table, _BEFORE) == Swept(findings=8, deliveries=4, runs=3, more=False)
+    assert sweep(table, _BEFORE) == Swept(findings=8, deliveries=4, undelivered=2, runs=3, more=False)
     assert _contents(table) == _contents(expected)
-    assert sweep(table, _BEFORE) == Swept(findings=0, deliveries=0, runs=0, more=False)
+    assert sweep(table, _BEFORE) == Swept(findings=0, deliveries=0, undelivered=0, runs=0, more=False)
     assert _contents(table) == _contents(expected)
 
 

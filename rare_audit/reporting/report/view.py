@@ -125,7 +125,7 @@ def _banners(report: Report) -> Iterator[Banner]:
         yield Banner("The run failed" if run.state == "failed" else "Something failed", one_line(run.error, _LONGEST))
     if report.silent:
         days = ", ".join(report.silent[:_MOST])
-        yield Banner("No data", f"AuditLogs has no event at all of {days}. Nothing could be found there; it stays due.")
+        yield Banner("No data", f"AuditLogs has no event at all of {days}. Nothing could be found there.")
     if report.degraded:
         days = ", ".join(report.degraded[:_MOST])
         yield Banner("Baseline incomplete", f"Too few days had data before {days}: what looks rare there may not be.")
