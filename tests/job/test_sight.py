@@ -379,6 +379,20 @@ def test_retention(world: World) -> None:
     assert Findings(world.table).of_day(RULE.id, SUNDAY) == ()
 
 
+def test_retention_tells_what_was_never_delivered(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A delivery that was refused to the end goes with its day, and that is told once, as an error."""
+    world.sink.failing = {"Backup"}
+    with pytest.raises(ServiceError):
+        world.run(SUNDAY)
+    world.clock.advance(200 * 86_400)
+    with pytest.raises(ServiceError):
+        world.run("2026-10-02")
+    told = [record for record in caplog.records if "never succeeded" in record.getMessage()]
+    assert [(one.levelname, one.args[1]) for one in told if isinstance(one.args, tuple)] == [("ERROR", 1)]
+    assert Deliveries(world.table).pending(RULE.id) == ()
+    world.run("2026-10-02")
+
+
 def test_retention_spares_the_days_just_run(world: World) -> None:
     """Who asks for days older than the limit still finds what was found."""
     world.clock.advance(300 * 86_400)

@@ -154,7 +154,9 @@ def test_withdrawn_before_it_went(world: World) -> None:
 def test_failure_stays_queued(world: World) -> None:
     """What failed is said, what went before is recorded, and the next run of whatever day uploads the rest."""
     table = RecordingTable(failing=2)
-    with pytest.raises(ServiceError, match="findings of 1 days could not be uploaded and stay queued: no room for rows"):
+    with pytest.raises(
+        ServiceError, match="findings of 1 days could not be uploaded and stay queued: no room for rows"
+    ):
         world.run(DAY, table=table)
     run = world.last_run()
     assert (run.state, run.uploaded, len(run.delivered)) == ("failed", 2, 5)
