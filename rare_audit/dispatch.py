@@ -177,8 +177,8 @@ class Dispatch:
                 if stored is None or stored.state.ended:
                     return None
                 closed = msgspec.structs.replace(stored, state=State.FAILED, error=error, ended=self.now().isoformat())
-                self.stores.runs.save(closed)
                 self.job.watch.ended(closed)
+                self.stores.runs.save(closed)
                 return closed
         except ConflictError:
             return None

@@ -35,9 +35,9 @@ var rules = [
     title: 'a run failed, or was given up'
     severity: 2
     frequency: 'PT15M'
-    window: 'PT15M'
-    range: 'PT15M'
-    resolves: false
+    window: 'PT1H' // a line may come late; one failure is told once, as long as it is in sight
+    range: 'PT1H'
+    resolves: true
     query: loadTextContent('../alerts/failed-run.kql')
   }
   {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Deploys what lies in the resource group of the Sentinel workspace, as a deployment stack of its own, and takes it away.
 # azd runs it, with the environment's values: `before` the job is provisioned (the data collection rule needs the table),
-# `after` (the role needs the job's identity), and before `down`. Needs the Azure CLI, signed in.
+# `after` (the role needs the job's identity), and after `down`. Needs the Azure CLI, signed in.
 set -eu
 
 : "${AZURE_ENV_NAME:?the name of the azd environment}"
@@ -13,9 +13,12 @@ workspace=$(printf %s "$id" | cut -s -d/ -f8)
 [ -n "$workspace" ] || { echo "SENTINEL_WORKSPACE_RESOURCE_ID is no workspace's resource id" >&2; exit 1; }
 stack="rare-audit-$AZURE_ENV_NAME"
 sinks=${RARE_AUDIT_SINKS:-incidents}
-keep=false # only a table that was once made can be kept; then what was found stays, unless its loss was asked for
-if [ "${RARE_AUDIT_TABLE_MADE:-false}" = true ]; then keep=${RARE_AUDIT_KEEP_TABLE:-true}; fi
 
+keep_table() { # true where there is a table: what was found stays, unless its loss was asked for
+    found=$(az monitor log-analytics workspace table list --subscription "$subscription" --resource-group "$group" \
+        --workspace-name "$workspace" --query "[?name=='RareAuditFindings_CL'].name" --output tsv)
+    if [ -n "$found" ]; then echo "${RARE_AUDIT_KEEP_TABLE:-true}"; else echo false; fi
+}
 deploy() { # parameters beside those that are always the same
     az stack group create --name "$stack" --subscription "$subscription" --resource-group "$group" \
         --template-file "$(dirname "$0")/../sentinel.bicep" \
@@ -23,6 +26,7 @@ deploy() { # parameters beside those that are always the same
         --action-on-unmanage deleteResources --deny-settings-mode none --yes --output none
 }
 job() {
+    keep=$(keep_table)
     deploy "principalId=${RARE_AUDIT_PRINCIPAL_ID:-}" "incidents=${RARE_AUDIT_INCIDENTS:-raise}" \
         "bookmarks=${RARE_AUDIT_BOOKMARKS:-true}" "sinks=$sinks" "keepTable=$keep"
 }
@@ -38,10 +42,7 @@ before)
     azd env set LOG_ANALYTICS_WORKSPACE_ID "$guid"
     azd env set SENTINEL_WORKSPACE_LOCATION "$location"
     case $sinks in
-    *table*)
-        azd env set RARE_AUDIT_TABLE_MADE true
-        job
-        ;;
+    *table*) job ;;
     esac
     ;;
 after)
@@ -51,6 +52,7 @@ down)
     found=$(az stack group list --subscription "$subscription" --resource-group "$group" \
         --query "[?name=='$stack'].name" --output tsv)
     [ -n "$found" ] || exit 0
+    keep=$(keep_table)
     # The assignment first: a role that is in use can't be deleted.
     deploy principalId= "keepTable=$keep"
     deploy access=false "keepTable=$keep"

@@ -82,6 +82,7 @@ class Desk:
                 memo = sink.deliver(incident, delivery.memo)
             except ServiceError as error:
                 failures.append(error)
+                still_held()
                 again = msgspec.structs.replace(delivery, failures=delivery.failures + 1)
                 self.stores.deliveries.put(again)
                 continue

@@ -103,8 +103,8 @@ class Job:
             raise  # the lease is lost: whoever took it over goes on
         except RareAuditError as error:
             failed = self._ended(run, State.FAILED, error=str(error))
+            self.watch.ended(failed)  # before it is written: a run that has ended is not told of again
             self.stores.runs.save(failed)
-            self.watch.ended(failed)
             raise
 
     def _close_abandoned(self, run: Run) -> None:
@@ -117,8 +117,8 @@ class Job:
             if alike and other.state is State.RUNNING and not other.queued:
                 told = f"was cut short; run {run.id} took over"
                 closed = self._ended(other, State.FAILED, error=told)
-                self.stores.runs.save(closed)
                 self.watch.ended(closed)
+                self.stores.runs.save(closed)
 
     def _work(self, run: Run, still_held: "partial[None]") -> Run:
         windows = windows_of(run, self.rule.lookback_days)
@@ -155,11 +155,12 @@ class Job:
 
     def _tell_dry(self, run: Run, by_day: dict[str, list[Finding]]) -> Run:
         kept: list[KeptFinding] = []
-        degraded: list[str] = []
+        degraded: dict[str, None] = {}
         for day, findings in by_day.items():
             # Bounds may lie anywhere in a day: their baseline is that of the day they begin in.
-            coverage = coverage_of(run.first_day if run.start else day, self.rule.lookback_days, run.coverage)
-            degraded += [day] * coverage.is_degraded(self.options.min_days)
+            begun = run.first_day if run.start else day
+            coverage = coverage_of(begun, self.rule.lookback_days, run.coverage)
+            degraded |= {begun: None} if coverage.is_degraded(self.options.min_days) else {}
             kept += [
                 KeptFinding(one, incident_id(one), held=True, first_run=run.id, last_run=run.id, coverage=coverage)
                 for one in findings
@@ -167,8 +168,8 @@ class Job:
         self.stores.dry_findings.keep(run, kept)
         changes = Changes(new=tuple(one.finding.id for one in kept))
         ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), _state(run))
-        self.stores.runs.save(ended)
         self.watch.ended(ended)
+        self.stores.runs.save(ended)
         return ended
 
     def _keep(self, run: Run, by_day: dict[str, list[Finding]], silent_since: str, still_held: "partial[None]") -> Run:
@@ -240,8 +241,8 @@ class Job:
         run = self._ended(self._timed(run, "deliver"), State.FAILED if error else _state(run), error=error)
         if run.state is State.DONE and run.last_day >= self.yesterday():
             self.stores.progress.change(self.rule.id, last_success=run.ended)
-        self.stores.runs.save(run)
         self.watch.ended(run, undelivered)
+        self.stores.runs.save(run)
         return run
 
     def _sweep(self, run: Run) -> None:

@@ -76,6 +76,7 @@ class Uploads:
             try:
                 part = next(parts, None)
             except ServiceError as error:
+                still_held()
                 self.stores.deliveries.put(msgspec.structs.replace(delivery, failures=delivery.failures + 1))
                 return uploaded, error
             still_held()

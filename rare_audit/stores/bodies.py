@@ -19,6 +19,10 @@ _PARTS: Final = "parts"
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+class PartsError(ServiceError):
+    """A long row is not whole: it is just being removed, or something else removed a part of it."""
+
+
 def pack(value: msgspec.Struct) -> str:
     """Return `value` as JSON text, lone surrogates as they are: an error about a file's name may hold some."""
     return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
@@ -38,15 +42,27 @@ def put_long(table: Table, partition: str, row: str, text: str) -> None:
     if len(text) <= LONGEST:
         table.put(Entity(partition, row, {BODY: text}))
         return
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = _digest(text)
     chunks = [text[at : at + LONGEST] for at in range(0, len(text), LONGEST)]
     for number, chunk in enumerate(chunks):
         table.put(Entity(_place(partition, row), f"{digest}.{number:06d}", {BODY: chunk}))
     table.put(Entity(partition, row, {_DIGEST: digest, _PARTS: len(chunks)}))
 
 
+def drop_old_parts(table: Table, partition: str, row: str, text: str) -> None:
+    """Remove what earlier bodies of a row, long as this one, went into; for rows that nobody reads meanwhile."""
+    if len(text) > LONGEST:
+        digest = _digest(text)
+        for part in table.query(_place(partition, row)):
+            if not part.row.startswith(f"{digest}."):
+                table.delete(part.partition, part.row)
+
+
 def unpack_long(table: Table, entity: Entity, kind: type[T]) -> T:
-    """Return the value whose body `put_long` wrote; ServiceError where it holds none of that kind, or not all of it."""
+    """Return the value whose body `put_long` wrote.
+
+    ServiceError where it holds none of that kind, PartsError where a part of it is gone.
+    """
     if _DIGEST not in entity.values:
         return unpack(entity, kind)
     digest = str(entity.values[_DIGEST])
@@ -54,7 +70,7 @@ def unpack_long(table: Table, entity: Entity, kind: type[T]) -> T:
     parts = [str(part.values[BODY]) for part in table.query(place, first=f"{digest}.", last=f"{digest}.~")]
     if len(parts) != entity.values[_PARTS]:
         told = f"{len(parts)} of {entity.values[_PARTS]} parts"
-        raise ServiceError(f"of the stored row {entity.partition} {entity.row} there are {told}")
+        raise PartsError(f"of the stored row {entity.partition} {entity.row} there are {told}")
     return _read("".join(parts), entity, kind)
 
 
@@ -62,6 +78,10 @@ def long_parts(table: Table, partition: str, row: str) -> Iterator[tuple[str, st
     """Yield the keys of all rows that bodies of this row ever went into."""
     for part in table.query(_place(partition, row)):
         yield part.partition, part.row
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _place(partition: str, row: str) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 from rare_audit.ports import Entity, Table
 from rare_audit.records import Delivery
-from rare_audit.stores.bodies import long_parts, pack, put_long, unpack_long
+from rare_audit.stores.bodies import drop_old_parts, long_parts, pack, put_long, unpack_long
 from rare_audit.stores.keys import key_of
 
 DELIVERIES: Final = "deliveries"
@@ -40,6 +40,8 @@ class Deliveries:
         else:
             put_long(self._table, DELIVERIES, delivery.incident_id, body)
             self._table.delete(marker.partition, marker.row)
+        # A memo grows with each part of an upload; nobody else reads deliveries, so what it was need not stay.
+        drop_old_parts(self._table, DELIVERIES, delivery.incident_id, body)
 
     def pending(self, rule_id: str, sink: str = "") -> tuple[Delivery, ...]:
         """Return what is still to be delivered to a sink, as Delivery names it, ordered by day and incident."""
@@ -59,8 +61,8 @@ class Deliveries:
         """
         for index in self._table.query(_DAYS, last=before_day):
             incident_id = index.row.partition(".")[2]
+            yield DELIVERIES, incident_id  # before its parts: nobody may find a row that is not whole
             yield from long_parts(self._table, DELIVERIES, incident_id)
-            yield DELIVERIES, incident_id
             yield _pending(str(index.values[_RULE])), index.row
             yield index.partition, index.row
 

@@ -7,7 +7,7 @@ from typing import Final
 from rare_audit.detection.ticks import END_OF_TIME, day_ticks, parse_ticks
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Run
-from rare_audit.stores.bodies import long_parts, pack, put_long, unpack_long
+from rare_audit.stores.bodies import PartsError, long_parts, pack, put_long, unpack_long
 from rare_audit.stores.keys import key_of
 
 _RUNS: Final = "runs"
@@ -33,7 +33,17 @@ class Runs:
 
     def latest(self, count: int) -> tuple[Run, ...]:
         """Return the last `count` runs, the latest first."""
-        return tuple(unpack_long(self._table, entity, Run) for entity in islice(self._table.query(_RUNS), count))
+        found = (self._listed(entity) for entity in self._table.query(_RUNS))
+        return tuple(islice((run for run in found if run), count))
+
+    def _listed(self, entity: Entity) -> Run | None:
+        """Return a run; None for one that retention has begun to remove, its index first, and did not end with."""
+        try:
+            return unpack_long(self._table, entity, Run)
+        except PartsError:
+            if self._table.get(_IDS, entity.row.partition(".")[2]) is None:
+                return None
+            raise
 
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of runs that started before the UTC day `before_day` (`YYYY-MM-DD`).

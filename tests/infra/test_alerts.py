@@ -146,10 +146,25 @@ def test_the_first_day(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_failed_run(insights: _Insights) -> None:
-    """A failed run is told, whatever it failed of; it says nothing of what is undelivered."""
+    """A failed run is told for an hour, whatever it failed of; it says nothing of what is undelivered."""
     insights.run(25, 0)
     insights.run(2, state=State.FAILED)
     assert insights.alerts() == {"failed-run"}
+
+
+def test_a_lasting_outage(insights: _Insights) -> None:
+    """Once the last success is out of sight, an app that fails every day is not taken for one that is new."""
+    for hours in (46, 22):
+        insights.run(hours, state=State.NO_DATA)
+    assert insights.alerts() == {"no-successful-run"}
+
+
+def test_the_first_run_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A new app whose only run failed is told at once: nobody need wait for 26 hours."""
+    with caplog.at_level(logging.INFO, "rare_audit.watch"):
+        insights = _Insights(caplog)
+        insights.run(1, state=State.FAILED)
+        assert insights.alerts() == {"failed-run", "no-successful-run"}
 
 
 def test_a_poisoned_message(insights: _Insights) -> None:

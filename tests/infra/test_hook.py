@@ -21,6 +21,7 @@ echo "az $*" >> "$ASKED"
 case "$*" in
 *"workspace show"*customerId*) echo 11111111-2222-4333-8444-555555555555 ;;
 *"workspace show"*location*) echo westeurope ;;
+*"table list"*) [ "$TABLE" != fails ] || exit 1; echo "$TABLE" ;;
 *"group list"*) [ -z "$FAILS" ] || exit 1; echo "$FOUND" ;;
 esac
 """
@@ -34,7 +35,7 @@ class _World:
             (folder / name).chmod(0o755)
         self._environment = {
             "PATH": f"{folder}:{os.environ['PATH']}", "ASKED": str(self._asked), "FAILS": "", "FOUND": "it",
-            "AZURE_ENV_NAME": "prod", "SENTINEL_WORKSPACE_RESOURCE_ID": _ID,
+            "TABLE": "", "AZURE_ENV_NAME": "prod", "SENTINEL_WORKSPACE_RESOURCE_ID": _ID,
         }  # fmt: skip
 
     def run(self, word: str, **environment: str) -> tuple[int, list[str]]:
@@ -67,17 +68,16 @@ def test_before_it_finds_the_workspace(world: _World) -> None:
 
 
 def test_the_table_is_there_before_the_job(world: _World) -> None:
-    """With the route by the table it is deployed first, and remembered as something that can be kept."""
+    """With the route by the table it is deployed first."""
     _, asked = world.run("before", RARE_AUDIT_SINKS="incidents,table")
     assert _given(asked[-1])["sinks"] == "incidents,table"
-    assert "azd env set RARE_AUDIT_TABLE_MADE true" in asked
 
 
 def test_after_the_identity_has_its_role(world: _World) -> None:
     """The stack lies in the workspace's group and subscription, whichever they are, and knows the identity."""
     code, asked = world.run("after", RARE_AUDIT_PRINCIPAL_ID="me", RARE_AUDIT_BOOKMARKS="false")
     assert code == 0
-    [line] = asked
+    line = asked[-1]
     assert "--resource-group soc" in line
     assert "--subscription 5f0d7b1e-3d5c-4b8e-9a53-2f6a1c0e7d42" in line
     assert _given(line) == {
@@ -95,17 +95,25 @@ def test_every_parameter_it_gives_is_one_of_the_template(world: _World) -> None:
 
 
 def test_a_table_that_is_switched_off_stays(world: _World) -> None:
-    """What was found is kept unless its loss was asked for."""
-    made = {"RARE_AUDIT_TABLE_MADE": "true"}
+    """What was found is kept unless its loss was asked for, whichever machine asks: Azure says if it is there."""
+    made = {"TABLE": "RareAuditFindings_CL"}
     assert _given(world.run("after", **made)[1][-1])["keepTable"] == "true"
     assert _given(world.run("after", RARE_AUDIT_KEEP_TABLE="false", **made)[1][-1])["keepTable"] == "false"
+
+
+def test_a_table_that_can_not_be_looked_for_is_not_lost(world: _World) -> None:
+    """Where Azure does not say whether there is one, nothing is deployed, and nothing taken away."""
+    for word in ("after", "down"):
+        code, asked = world.run(word, TABLE="fails")
+        assert code != 0
+        assert not [line for line in asked if "stack group create" in line or "delete" in line]
 
 
 @pytest.mark.parametrize(("keep", "left"), [("true", "detachAll"), ("false", "deleteResources")])
 def test_down_leaves_what_was_to_be_kept(world: _World, keep: str, left: str) -> None:
     """Assignment, role and rule go, in this order; the table stays if it is to be kept. No group is ever deleted."""
     code, asked = world.run(
-        "down", RARE_AUDIT_TABLE_MADE="true", RARE_AUDIT_KEEP_TABLE=keep, RARE_AUDIT_PRINCIPAL_ID="me"
+        "down", TABLE="RareAuditFindings_CL", RARE_AUDIT_KEEP_TABLE=keep, RARE_AUDIT_PRINCIPAL_ID="me"
     )
     assert code == 0
     first, second = (_given(line) for line in asked if "stack group create" in line)

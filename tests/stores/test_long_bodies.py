@@ -94,5 +94,38 @@ def test_retention_takes_all_of_it() -> None:
     assert table.contents() == {}
 
 
+def test_retention_killed_at_any_call() -> None:
+    """Killed at any call, what is listed and pending can still be read, and the next sweep takes the rest."""
+    filled = _filled()
+    counting = FailingTable(filled)
+    assert sweep(counting, "2027-01-01").undelivered == 1
+    assert filled.contents() == {}
+    assert counting.calls > 20
+    for call in range(1, counting.calls + 1):
+        table = _filled()
+        with pytest.raises(Killed):
+            sweep(FailingTable(table, call), "2027-01-01")
+        assert Runs(table).latest(50) in ((), (_LONG,))
+        assert Deliveries(table).pending(_MEMO.rule_id) in ((), (_MEMO,))
+        sweep(table, "2027-01-01")
+        assert table.contents() == {}
+
+
+def _filled() -> MemoryTable:
+    Runs(table := MemoryTable()).save(_LONG)
+    Deliveries(table).put(_MEMO)
+    return table
+
+
+def test_a_memo_that_grows_leaves_nothing_behind() -> None:
+    """Of a delivery that is written again and again, the parts of one body are there, however it grew."""
+    deliveries = Deliveries(table := MemoryTable())
+    for length in range(LONGEST, 4 * LONGEST, LONGEST // 2):
+        deliveries.put(delivery(memo="m" * length))
+        parts = [key for key in table.contents() if key[0].startswith("parts.")]
+        assert len(parts) == length // LONGEST + 1
+        assert deliveries.get(delivery().incident_id) == delivery(memo="m" * length)
+
+
 def _forgotten(one: Delivery) -> Delivery:
     return msgspec.structs.replace(one, memo="")
