@@ -1,6 +1,6 @@
 """Reports of hunts and of runs as pages: what is kept is gathered, templates are read, the page is made."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -112,14 +112,20 @@ def _delivered(stores: Stores, run: Run) -> Delivered:
     )
 
 
-def _told(found: Iterable[RunFinding], delivered: Delivered | None) -> tuple[Told, ...]:
+def _told(found: Sequence[RunFinding], delivered: Delivered | None) -> tuple[Told, ...]:
     """Return findings as they are reported; those of a dry run, which delivers nothing, without more."""
     if delivered is None:
         return tuple(Told(finding=one.kept.finding) for one in found)
     fates = dict.fromkeys(delivered.raised, Fate.STANDING)
     fates |= dict.fromkeys(delivered.written, Fate.WRITTEN)
     fates |= dict.fromkeys(delivered.waiting, Fate.WAITING)
-    otherwise = Fate.ROLLED_UP if delivered.raised else Fate.NOT_RAISED
+    of_apps = {one.kept.incident_id for one in found}
+    if not delivered.raised:
+        otherwise = Fate.NOT_RAISED
+    elif {*delivered.raised} & {*delivered.waiting} - of_apps:  # what no app's incident is, is a roll-up
+        otherwise = Fate.WAITING
+    else:
+        otherwise = Fate.ROLLED_UP
     return tuple(
         Told(
             finding=one.kept.finding,

@@ -42,7 +42,7 @@ def test_a_run_of_two_days(world: World) -> None:
     text = _page(world, world.run(SUNDAY, MONDAY)).text
     assert text.index("Stranger , never seen") < text.index("Sync , known on 1 of 14 days, added an owner")
     assert text.count("new in this run incident written") == 2
-    assert "incidents of the run's days 2 written by this run 2 written before, nothing new in them 0" in text
+    assert "incidents of the run's days 2 written by this run 2 written by other runs 0" in text
     assert "Application 2026-03- 01 2026-03- 02 2026-03- 03" in text
     assert "Sync active 1 rare" in text
     assert "not known" not in text
@@ -65,7 +65,7 @@ def test_again_nothing_is_new(world: World) -> None:
     """A second run confirms; the incidents stand."""
     world.run(SUNDAY)
     text = _page(world, world.run(SUNDAY)).text
-    assert "found before incident as it was" in text
+    assert "found before incident written by another run" in text
 
 
 def test_withdrawn_since(world: World) -> None:
@@ -93,6 +93,31 @@ def test_rolled_up_not_raised_and_waiting(world: World) -> None:
     assert "The run failed. 1 incidents could not be delivered" in text
     assert "Not delivered. One incident is still to be delivered" in text
     assert "found before incident not delivered yet" in text
+
+
+def test_what_a_later_run_delivered(world: World) -> None:
+    """A run that could not deliver an incident does not say that it is missing once another run has written it."""
+    world.sink.failing = {"Sync"}
+    with pytest.raises(RareAuditError):
+        world.run(SUNDAY)
+    failed = world.last_run()
+    world.sink.failing = set()
+    world.run(SUNDAY)
+    text = _page(world, failed).text
+    assert "incident written by another run" in text
+    assert "Not delivered." not in text
+
+
+def test_a_roll_up_that_waits(world: World) -> None:
+    """Whose incident is the day's roll-up was not told of while that waits."""
+    world.events.append(event(f"{MONDAY}T05:00:00Z", "Sync", "Delete user"))
+    world.options = Options(max_incidents=1)
+    world.sink.failing = {"one more app"}
+    with pytest.raises(RareAuditError):
+        world.run(MONDAY)
+    text = _page(world, world.last_run()).text
+    assert "incident not delivered yet" in text
+    assert "told in the day's roll-up" not in text
 
 
 def test_rows_of_the_table(world: World) -> None:

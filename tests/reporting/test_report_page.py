@@ -139,7 +139,7 @@ def test_what_was_delivered() -> None:
     delivered = Delivered(("a", "b", "c"), ("a", "x"), ("c", "y"), 1_234, ("2026-03-01", DAY))
     text = _text(of_run([told(fate=Fate.WAITING)], delivered=delivered))
     assert (
-        "incidents of the run's days 3 written by this run 1 written before, nothing new in them 1 not delivered yet 2 "
+        "incidents of the run's days 3 written by this run 1 written by other runs 1 not delivered yet 2 "
         "of other days, written by this run 1 rows added to the findings table 1,234 Not delivered yet: c , y"
     ) in text
     assert "Not delivered. 2 incidents are still to be delivered" in text

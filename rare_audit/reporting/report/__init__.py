@@ -16,7 +16,7 @@ class Fate(StrEnum):
 
     UNKNOWN = ""
     WRITTEN = "incident written"
-    STANDING = "incident as it was"
+    STANDING = "incident written by another run"
     WAITING = "incident not delivered yet"
     ROLLED_UP = "told in the day's roll-up"
     NOT_RAISED = "no incident raised"

@@ -186,7 +186,7 @@ def _delivered(told: Delivered) -> Iterator[tuple[str, str]]:
     if raised:
         yield f"{_counted(len(raised), 'incident')} of the run's days", f"{len(raised):,}"
         yield "written by this run", f"{len(raised & written):,}"
-        yield "written before, nothing new in them", f"{len(raised - written - waiting):,}"
+        yield "written by other runs", f"{len(raised - written - waiting):,}"
     if waiting:
         yield "not delivered yet", f"{len(waiting):,}"
     if written - raised:
