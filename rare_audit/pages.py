@@ -44,12 +44,13 @@ def hunt_page(rule: Rule, windows: Windows, detection: Detection, places: Mappin
 
 def run_page(stores: Stores, rule: Rule, run: Run, day: str = "") -> Page:
     """Return the page of a run, or of a UTC day (`YYYY-MM-DD`) of it, from what is kept now. Raises ServiceError."""
-    windows = windows_of(run, rule.lookback_days)
+    lookback_days = run.lookback_days or rule.lookback_days  # the rule may have changed since
+    windows = windows_of(run, lookback_days)
     activity = run.activity
     if day and not run.start:
         first = (day_ticks(day) - windows.start) // TICKS_PER_DAY
-        windows = Windows.days(day_ticks(day), day_ticks(day) + TICKS_PER_DAY, rule.lookback_days)
-        activity = part_of(activity, first, rule.lookback_days + 1)
+        windows = Windows.days(day_ticks(day), day_ticks(day) + TICKS_PER_DAY, lookback_days)
+        activity = part_of(activity, first, lookback_days + 1)
     days = (day,) if day else days_of(run)[:1] if run.start else days_of(run)
     found = _of_day(stores, run, day) if day else findings_of(stores, run)
     is_ours = run.rule_id == rule.id
@@ -63,11 +64,11 @@ def run_page(stores: Stores, rule: Rule, run: Run, day: str = "") -> Page:
             findings=_told(found, delivered),
             funnel=run.funnel,
             attendance=activity,
-            coverage={each: coverage_of(each, rule.lookback_days, run.coverage) for each in days} if run.funnel else {},
+            coverage={each: coverage_of(each, lookback_days, run.coverage) for each in days} if run.funnel else {},
             degraded=tuple(each for each in run.degraded if each in days),
             silent=tuple(each for each in run.silent if each in days),
             notes=run.notes,
-            run=_facts(run, covered(windows_of(run, rule.lookback_days))),
+            run=_facts(run, covered(windows_of(run, lookback_days))),
             delivered=delivered,
         )
     )

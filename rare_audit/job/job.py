@@ -121,7 +121,8 @@ class Job:
                 self.stores.runs.save(closed)
 
     def _work(self, run: Run, still_held: "partial[None]") -> Run:
-        windows = windows_of(run, self.rule.lookback_days)
+        run = msgspec.structs.replace(run, lookback_days=self.rule.lookback_days)
+        windows = windows_of(run, run.lookback_days)
         counts = self.source.coverage(windows.origin, windows.end)
         run = msgspec.structs.replace(run, coverage=counts)
         if not run.start:

@@ -108,6 +108,17 @@ def test_what_a_later_run_delivered(world: World) -> None:
     assert "Not delivered." not in text
 
 
+def test_a_rule_that_has_changed_since(world: World) -> None:
+    """An old run is told with the lookback it had, not with the one that its rule has now."""
+    run = world.run(SUNDAY)
+    parameters = msgspec.structs.replace(RULE.parameters, lookback="30d")
+    job = world.job()
+    rule = msgspec.structs.replace(RULE, parameters=parameters)
+    assert rule.lookback_days == 30
+    assert run_page(job.stores, rule, run) == run_page(job.stores, RULE, run)
+    assert "14 of 14 days had data" in run_page(job.stores, rule, run).html
+
+
 def test_a_roll_up_that_waits(world: World) -> None:
     """Whose incident is the day's roll-up was not told of while that waits."""
     world.events.append(event(f"{MONDAY}T05:00:00Z", "Sync", "Delete user"))
