@@ -45,10 +45,10 @@ def hunt_page(rule: Rule, windows: Windows, detection: Detection, places: Mappin
 def run_page(stores: Stores, rule: Rule, run: Run, day: str = "") -> Page:
     """Return the page of a run, or of a UTC day (`YYYY-MM-DD`) of it, from what is kept now. Raises ServiceError."""
     lookback_days = run.lookback_days or rule.lookback_days  # the rule may have changed since
-    windows = windows_of(run, lookback_days)
+    windows = whole = windows_of(run, lookback_days)
     activity = run.activity
     if day and not run.start:
-        first = (day_ticks(day) - windows.start) // TICKS_PER_DAY
+        first = (day_ticks(day) - whole.start) // TICKS_PER_DAY
         windows = Windows.days(day_ticks(day), day_ticks(day) + TICKS_PER_DAY, lookback_days)
         activity = part_of(activity, first, lookback_days + 1)
     days = (day,) if day else days_of(run)[:1] if run.start else days_of(run)
@@ -68,7 +68,7 @@ def run_page(stores: Stores, rule: Rule, run: Run, day: str = "") -> Page:
             degraded=tuple(each for each in run.degraded if each in days),
             silent=tuple(each for each in run.silent if each in days),
             notes=run.notes,
-            run=_facts(run, covered(windows_of(run, lookback_days))),
+            run=_facts(run, covered(whole)),
             delivered=delivered,
         )
     )

@@ -59,27 +59,27 @@ class OpenTelemetry:
 
     def ended(self, run: Run, undelivered: int | None = None) -> None:
         """Log a run that ended, in a line whose attributes alerts go by, and measure it."""
-        self._count(run)
-        self._level(run, undelivered)
+        nature = _nature(run)
+        self._count(run, nature)
+        self._level(run, nature, undelivered)
         level = logging.ERROR if run.state is State.FAILED else logging.INFO
         told = {
             "run.id": run.id,
             "run.first_day": run.first_day,
             "run.last_day": run.last_day,
-            **{f"run.{name}": text for name, text in _nature(run).items()},
+            **{f"run.{name}": text for name, text in nature.items()},
             **({} if undelivered is None else {"run.undelivered": undelivered}),
         }
         _log.log(level, "run %s: %s, %d findings new", run.id, run.state, len(run.changes.new), extra=told)
 
-    def _count(self, run: Run) -> None:
-        told = _nature(run)
-        self._counters["runs"].add(1, told)
-        self._counters["events"].add(run.funnel.reading.events if run.funnel else 0, told)
-        self._counters["incidents"].add(len(run.delivered), told)
+    def _count(self, run: Run, nature: dict[str, str]) -> None:
+        self._counters["runs"].add(1, nature)
+        self._counters["events"].add(run.funnel.reading.events if run.funnel else 0, nature)
+        self._counters["incidents"].add(len(run.delivered), nature)
         for change in ("new", "changed", "withdrawn"):
-            self._counters["findings"].add(len(getattr(run.changes, change)), {**told, "change": change})
+            self._counters["findings"].add(len(getattr(run.changes, change)), {**nature, "change": change})
 
-    def _level(self, run: Run, undelivered: int | None) -> None:
+    def _level(self, run: Run, nature: dict[str, str], undelivered: int | None) -> None:
         """Measure what is known of a run: one that failed early knows little."""
         ended, started = (datetime.fromisoformat(text) for text in (run.ended, run.started))
         day_ended = datetime.fromisoformat(run.last_day).replace(tzinfo=UTC) + timedelta(days=1)
@@ -92,7 +92,7 @@ class OpenTelemetry:
         }
         for name, level in levels.items():
             if level is not None:
-                self._levels[name].set(level, _nature(run))
+                self._levels[name].set(level, nature)
 
 
 def _nature(run: Run) -> dict[str, str]:

@@ -41,13 +41,13 @@ class Uploads:
     def queue(self, day: str) -> None:
         """Queue a day whose rows are not those that are queued already."""
         rows, id_ = self.rows(day), content_id(SINK, self.rule.id, day)
-        delivery = self.stores.deliveries.get(id_)
+        delivery, digest = self.stores.deliveries.get(id_), _digest(rows)
         if delivery is None:
             if not rows:
                 return
             delivery = Delivery(id_, self.rule.id, day, wanted="", sink=SINK)
-        if delivery.wanted != _digest(rows):
-            self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=_digest(rows)))
+        if delivery.wanted != digest:
+            self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=digest))
 
     def deliver(self, sink: FindingSink, still_held: Callable[[], None]) -> tuple[int, list[ServiceError]]:
         """Upload what is queued, by whichever run; return how many rows went, and what failed and stays queued.

@@ -36,9 +36,8 @@ class Deliveries:
         self._table.put(Entity(_DAYS, place, {_RULE: key_of(delivery.rule_id)}))
         if delivery.pending:
             self._table.put(marker)
-            put_long(self._table, DELIVERIES, delivery.incident_id, body)
-        else:
-            put_long(self._table, DELIVERIES, delivery.incident_id, body)
+        put_long(self._table, DELIVERIES, delivery.incident_id, body)
+        if not delivery.pending:
             self._table.delete(marker.partition, marker.row)
         # A memo grows with each part of an upload; nobody else reads deliveries, so what it was need not stay.
         drop_old_parts(self._table, DELIVERIES, delivery.incident_id, body)

@@ -38,16 +38,17 @@ def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", mos
     """
     day_ticks(before_day)
     day_ticks(dry_before_day)
+    deliveries = Deliveries(table)
     due = chain(
         DryFindings(table).expired(max(before_day, dry_before_day)),
         Findings(table).expired(before_day),
-        Deliveries(table).expired(before_day),
+        deliveries.expired(before_day),
         Runs(table).expired(before_day),
     )
     removed: Counter[str] = Counter()
     undelivered = 0
     for partition, row in islice(due, most):
-        undelivered += partition == DELIVERIES and Deliveries(table).is_pending(row)
+        undelivered += partition == DELIVERIES and deliveries.is_pending(row)
         table.delete(partition, row)
         removed[partition.partition(".")[0]] += 1
     return Swept(

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from rare_audit.detection.finding import TargetResource
-from rare_audit.reporting.report.words import plain, sentence
+from rare_audit.reporting.report.words import sentence
 from tests.builders import finding
 from tests.reporting.report_world import HOSTILE, history
 
 
 def _said(*, dated: bool = False, **overrides: Any) -> str:
-    return plain(sentence(finding(**overrides), 14, dated=dated))
+    return "".join(piece.text for piece in sentence(finding(**overrides), 14, dated=dated))
 
 
 def test_a_known_app_in_a_new_operation() -> None:

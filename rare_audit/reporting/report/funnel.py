@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from rare_audit.detection.funnel import Funnel
+from rare_audit.reporting.report.words import counted
 from rare_audit.reporting.text import one_line
 
 _MOST_REASONS: Final = 40
@@ -58,15 +59,15 @@ def _steps(funnel: Funnel) -> Iterator[Step]:
     if len(current.excluded) > _MOST_REASONS:
         rest = sum(list(current.excluded.values())[_MOST_REASONS:])
         yield Step(f"by {len(current.excluded) - _MOST_REASONS} more exclusions", rest, apps, 1)
-    yield Step("reported", current.reported, apps, 1, f"grouped into {_findings(funnel.findings)}")
+    yield Step("reported", current.reported, apps, 1, f"grouped into {counted(funnel.findings, 'finding')}")
 
 
 def unread(funnel: Funnel, places: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each reason why records were not read; `places` has the first of each, where known."""
     lines = [
-        f"{_records(count)} not read: {reason}" + (f", first at {places[reason]}" if reason in places else "")
+        f"{counted(count, 'record')} not read: {reason}" + (f", first at {places[reason]}" if reason in places else "")
         for reason, count in funnel.reading.unreadable.items()
-    ] + [f"{_records(count)} skipped: {reason}" for reason, count in funnel.reading.skipped.items()]
+    ] + [f"{counted(count, 'record')} skipped: {reason}" for reason, count in funnel.reading.skipped.items()]
     more = [f"and {len(lines) - _MOST_REASONS} more reasons"] if len(lines) > _MOST_REASONS else []
     return (*(one_line(line, 2 * _LONGEST) for line in lines[:_MOST_REASONS]), *more)
 
@@ -75,11 +76,3 @@ def _sum(whole: int, parts: tuple[int, ...]) -> str:
     """Return an equation; of parts that are more or less than the whole it says so, and not that they are equal."""
     told = " + ".join(f"{part:,}" for part in parts)
     return f"= {told}" if sum(parts) == whole else f"but the parts are {told} = {sum(parts):,}"
-
-
-def _records(count: int) -> str:
-    return "one record" if count == 1 else f"{count:,} records"
-
-
-def _findings(count: int) -> str:
-    return "one finding" if count == 1 else f"{count:,} findings"

@@ -11,7 +11,7 @@ from rare_audit.reporting.report import Delivered, Report
 from rare_audit.reporting.report.funnel import Step, steps, unread
 from rare_audit.reporting.report.heat import HeatMap, days_without_activity, heat_map
 from rare_audit.reporting.report.ranking import Novelty, novelty
-from rare_audit.reporting.report.words import Piece, sentence
+from rare_audit.reporting.report.words import Piece, plural, sentence
 from rare_audit.reporting.text import one_line
 
 _MOST: Final = 50
@@ -142,22 +142,18 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
     held = [told.finding for told in report.findings if told.held]
     apps = {finding.initiated_by_app for finding in held}
     strangers = {finding.initiated_by_app for finding in held if novelty(finding.history) is Novelty.APP}
-    yield _counted(len(held), "finding"), f"{len(held):,}"
-    yield _counted(len(apps), "application"), f"{len(apps):,}"
+    yield plural(len(held), "finding"), f"{len(held):,}"
+    yield plural(len(apps), "application"), f"{len(apps):,}"
     yield "never seen before", f"{len(strangers):,}"
     if report.funnel:
         excluded = sum(report.funnel.current.excluded.values())
-        yield f"{_counted(excluded, 'event')} excluded", f"{excluded:,}"
+        yield f"{plural(excluded, 'event')} excluded", f"{excluded:,}"
     withdrawn = len(report.findings) - len(held)
     if withdrawn:
         yield "withdrawn", f"{withdrawn:,}"
     if report.coverage:
         worst = min(report.coverage.values(), key=lambda one: one.days)
         yield "days of data before", f"{worst.days} of {worst.of}"
-
-
-def _counted(count: int, what: str) -> str:
-    return what if count == 1 else f"{what}s"
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
@@ -184,7 +180,7 @@ def _baselines(report: Report) -> Iterator[BaselineRow]:
 def _delivered(told: Delivered) -> Iterator[tuple[str, str]]:
     raised, written, waiting = set(told.raised), set(told.written), set(told.waiting)
     if raised:
-        yield f"{_counted(len(raised), 'incident')} of the run's days", f"{len(raised):,}"
+        yield f"{plural(len(raised), 'incident')} of the run's days", f"{len(raised):,}"
         yield "written by this run", f"{len(raised & written):,}"
         yield "written by other runs", f"{len(raised - written - waiting):,}"
     if waiting:
@@ -192,4 +188,4 @@ def _delivered(told: Delivered) -> Iterator[tuple[str, str]]:
     if written - raised:
         yield "of other days, written by this run", f"{len(written - raised):,}"
     if told.uploaded:
-        yield f"{_counted(told.uploaded, 'row')} added to the findings table", f"{told.uploaded:,}"
+        yield f"{plural(told.uploaded, 'row')} added to the findings table", f"{told.uploaded:,}"

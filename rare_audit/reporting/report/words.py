@@ -79,14 +79,9 @@ class Piece(msgspec.Struct, frozen=True):
 def sentence(finding: Finding, lookback_days: int, *, dated: bool = False) -> tuple[Piece, ...]:
     """Return a finding in words: who, how familiar, did what, to what, from where, how often, when; UTC.
 
-    `dated` says the day as well. The pieces joined are the sentence.
+    `dated` says the day as well. The texts of the pieces, joined, are the sentence.
     """
     return tuple(_pieces(finding, lookback_days, dated=dated))
-
-
-def plain(pieces: tuple[Piece, ...]) -> str:
-    """Return a sentence as text."""
-    return "".join(piece.text for piece in pieces)
 
 
 def _pieces(finding: Finding, lookback_days: int, *, dated: bool) -> Iterator[Piece]:
@@ -101,9 +96,9 @@ def _pieces(finding: Finding, lookback_days: int, *, dated: bool) -> Iterator[Pi
     if new is Novelty.OPERATION:
         yield Piece(" for the first time")
     elif new is Novelty.COMBINATION:
-        yield Piece(f", as on {_days(history.app_and_operation.days)} before, though never {_so(finding)}")
+        yield Piece(f", as on {counted(history.app_and_operation.days, 'day')} before, though never {_so(finding)}")
     elif new is Novelty.PROPERTY:
-        yield Piece(f", as on {_days(history.combination.days)} before, though never this of it: ")
+        yield Piece(f", as on {counted(history.combination.days, 'day')} before, though never this of it: ")
         yield Piece(_shown(", ".join(finding.property_names)), name=True)
     yield from _circumstances(finding, dated=dated)
 
@@ -153,8 +148,14 @@ def resource_name(finding: Finding) -> str:
     return next(written, lowered)
 
 
-def _days(count: int) -> str:
-    return "one day" if count == 1 else f"{count} days"
+def counted(count: int, what: str) -> str:
+    """Return a number of things, "one" of them in words."""
+    return f"one {what}" if count == 1 else f"{count:,} {plural(count, what)}"
+
+
+def plural(count: int, what: str) -> str:
+    """Return what so many things are called."""
+    return what if count == 1 else f"{what}s"
 
 
 def _shown(text: str) -> str:
