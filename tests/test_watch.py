@@ -2,46 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from rare_audit.errors import ServiceError
 from rare_audit.watch import OpenTelemetry
 from tests.job_world import ListSource, World, event
+from tests.watched import Watched
 
 SUNDAY, MONDAY = "2026-03-15", "2026-03-16"
 APP: Final = "An app whose name nobody may read in a trace"
-
-
-class Watched:
-    """A watch whose spans and metrics stay in memory."""
-
-    def __init__(self) -> None:
-        self._spans, self._metrics = InMemorySpanExporter(), InMemoryMetricReader()
-        tracers = TracerProvider(shutdown_on_exit=False)
-        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
-        self.watch = OpenTelemetry(tracers, MeterProvider([self._metrics], shutdown_on_exit=False))
-
-    @property
-    def spans(self) -> list[Any]:
-        """The spans that ended, in this order."""
-        return list(self._spans.get_finished_spans())
-
-    def metrics(self) -> dict[str, float]:
-        """Return each metric's value, over all its attributes."""
-        data: Any = self._metrics.get_metrics_data()
-        found = [metric for each in data.resource_metrics for scope in each.scope_metrics for metric in scope.metrics]
-        return {metric.name: sum(point.value for point in metric.data.data_points) for metric in found}
-
-    def text(self) -> str:
-        """Return all that was told, as text."""
-        return " ".join(span.to_json() for span in self.spans) + str(self._metrics.get_metrics_data())
 
 
 @pytest.fixture

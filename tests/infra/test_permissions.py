@@ -6,10 +6,11 @@ from typing import Final
 
 from rare_audit.doctor import actions
 from tests.infra.bicep import FILES, INFRA
+from tests.project import code
 
 PERMISSIONS: Final[dict[str, list[str]]] = json.loads((INFRA / "permissions.json").read_text(encoding="utf-8"))
 DOCS: Final = (INFRA.parent / "docs/permissions.md").read_text(encoding="utf-8")
-SOURCES: Final = "\n".join(path.read_text(encoding="utf-8") for path in (INFRA.parent / "rare_audit").rglob("*.py"))
+SOURCES: Final = code()
 
 
 def test_incidents_and_bookmarks_are_those_the_doctor_looks_for() -> None:

@@ -4,8 +4,8 @@ import re
 from typing import Final
 
 from tests.infra.bicep import INFRA, file, properties, text, walk
+from tests.project import code, own_settings
 
-ROOT: Final = INFRA.parent
 PLATFORM: Final = {
     "AzureWebJobsStorage__blobServiceUri": "the host's leases, keys and timers; the job itself has no blob",
     "AzureWebJobsStorage__credential": "the host is to use an identity",
@@ -32,13 +32,11 @@ def _set() -> dict[str, str]:
 
 def _known() -> set[str]:
     """Return the settings that the code names."""
-    sources = [ROOT / "function_app.py", *(ROOT / "rare_audit").rglob("*.py")]
-    every = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    own = set(re.findall(r"\bRARE_AUDIT_[A-Z_]+", every))
+    every = code()
     others = {"LOG_ANALYTICS_WORKSPACE_ID", "SENTINEL_WORKSPACE_RESOURCE_ID", "AZURE_CLIENT_ID"}
     assert all(f'"{name}"' in every for name in others)
     storage = {f"AzureWebJobsStorage__{name}" for name in ("queueServiceUri", "tableServiceUri", "clientId")}
-    return own | others | storage
+    return own_settings() | others | storage
 
 
 def test_every_app_setting_is_known() -> None:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from rare_audit.watch import OpenTelemetry
 from tests.infra.bicep import INFRA
 from tests.infra.kql import checked
 from tests.job_world import World, event
+from tests.watched import Watched
 
 _TEXT: Final = (INFRA / "workbook.json").read_text(encoding="utf-8")
 _BOOK: Final[dict[str, Any]] = json.loads(_TEXT)
@@ -36,12 +34,10 @@ def test_it_shows_what_it_should() -> None:
 
 def test_metrics_are_those_that_a_run_measures(tmp_path: Path) -> None:
     """Every metric and attribute that a query asks for is told of a real run."""
-    reader = InMemoryMetricReader()
+    watched = Watched()
     world = World(tmp_path, [event("2026-03-15T03:00:00Z", "An app", "Consent", upn="ann@x.example")])
-    world.run("2026-03-15", watch=OpenTelemetry(meters=MeterProvider([reader], shutdown_on_exit=False)))
-    data: Any = reader.get_metrics_data()
-    metrics = [metric for each in data.resource_metrics for scope in each.scope_metrics for metric in scope.metrics]
-    told = {metric.name: {key for point in metric.data.data_points for key in point.attributes} for metric in metrics}
+    world.run("2026-03-15", watch=watched.watch)
+    told = {name: {key for point in points for key in point.attributes} for name, points in watched.points().items()}
     asked = [item["content"]["query"] for item in _QUERIES if item["content"]["query"].startswith("customMetrics")]
     for query in asked:
         [name] = re.findall(r'"(rare_audit\.\w+)"', query)
