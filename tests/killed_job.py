@@ -15,12 +15,12 @@ from typing import Self
 
 from rare_audit.app import DATABASE, OUTBOX, SystemClock
 from rare_audit.cli import SAMPLE
+from rare_audit.exports.export_files import ExportFiles
 from rare_audit.job import Job, Options
 from rare_audit.ports import Entity, IncidentSink, Table
 from rare_audit.reporting.incident import Incident
 from rare_audit.rules import load_exclusions, load_rule
 from rare_audit.sinks.outbox import Outbox
-from rare_audit.sources.export import ExportFiles
 from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED
 from rare_audit.stores import stores_on
 from rare_audit.stores.sqlite import SqliteTable

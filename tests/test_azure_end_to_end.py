@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from rare_audit.app import OUTBOX, embedded_job
+from rare_audit.exports.export_files import ExportFiles
 from rare_audit.reporting.incident import Incident
 from rare_audit.reporting.sentinel_bodies import incident_properties
-from rare_audit.sources.export import ExportFiles
 from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED, planted
 from tests.azure.asking import ask, done, posted
 from tests.azure.azurite import KEY, connection_string

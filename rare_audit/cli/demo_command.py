@@ -22,7 +22,7 @@ def demo(into: Path, export: Path) -> None:
     # Imported here since start-up counts, and few other commands need these.
     from rare_audit.app import DATABASE, OUTBOX, embedded_job  # noqa: PLC0415
     from rare_audit.cli.run_report import ending_line, sight_lines  # noqa: PLC0415
-    from rare_audit.sources.export import ExportFiles  # noqa: PLC0415
+    from rare_audit.exports.export_files import ExportFiles  # noqa: PLC0415
     from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED, planted  # noqa: PLC0415
 
     for warning in unmatchable(load_exclusions()):

@@ -14,10 +14,10 @@ from rare_audit.detection.rule import Rule
 from rare_audit.detection.ticks import TICKS_PER_DAY, format_day
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import InputError
+from rare_audit.exports.export_files import ExportFiles
 from rare_audit.reporting import formats
 from rare_audit.reporting.summary import funnel_lines
 from rare_audit.rules import DEFAULT_EXCLUSIONS, load_exclusions, load_rule, unmatchable
-from rare_audit.sources.export import ExportFiles
 
 _ALMOST_A_DAY: Final = TICKS_PER_DAY - TICKS_PER_DAY // 24
 

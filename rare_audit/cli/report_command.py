@@ -70,8 +70,8 @@ def _run(stores: "Stores", run_id: str) -> "Run":
 def _kept(home: Path | None) -> Iterator[tuple["Stores", "Rule"]]:
     """Yield all that is kept, and the rule: of the demo in a folder, or of the deployed app. Raises InputError."""
     from rare_audit.app import DATABASE, azure, embedded_job  # noqa: PLC0415  (see report)
+    from rare_audit.exports.export_files import ExportFiles  # noqa: PLC0415  (see report)
     from rare_audit.settings import read_settings  # noqa: PLC0415  (see report)
-    from rare_audit.sources.export import ExportFiles  # noqa: PLC0415  (see report)
 
     if home is None:
         with azure(read_settings(os.environ)) as dispatch:

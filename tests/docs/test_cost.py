@@ -15,13 +15,13 @@ from rare_audit.detection.detector import Detector
 from rare_audit.detection.result import conclude
 from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks
 from rare_audit.detection.windows import Windows
+from rare_audit.exports.export_files import ExportFiles
 from rare_audit.job.options import Options
 from rare_audit.job.planning import whole_days
 from rare_audit.reporting.coverage import Coverage
 from rare_audit.reporting.finding_rows import finding_row
 from rare_audit.rules import load_rule
 from rare_audit.settings import read_settings
-from rare_audit.sources.export import ExportFiles
 from rare_audit.sources.sample import FIRST_HUNTED, LAST_HUNTED
 from tests.docs.pages import ROOT, code, page
 from tests.docs.test_settings_page import LEAST

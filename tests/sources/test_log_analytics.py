@@ -19,8 +19,8 @@ from rare_audit.detection.result import conclude
 from rare_audit.detection.ticks import END_OF_TIME, TICKS_PER_DAY, TICKS_PER_SECOND, day_ticks, parse_ticks
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import ServiceError, SettingsError
+from rare_audit.exports.export_files import ExportFiles
 from rare_audit.rules import load_rule
-from rare_audit.sources.export import ExportFiles
 from rare_audit.sources.log_analytics import LINES, MOST_SLICES, LogAnalytics, _Slices
 from rare_audit.sources.log_analytics_answer import read_events
 from rare_audit.sources.log_analytics_client import IncompleteAnswerError

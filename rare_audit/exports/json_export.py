@@ -10,10 +10,10 @@ import msgspec
 from rare_audit.detection import kql
 from rare_audit.detection.event import AuditEvent, decode_event, decode_events
 from rare_audit.errors import InputError
+from rare_audit.exports.json_stream import JsonStream
+from rare_audit.exports.layout import Container, Layout
+from rare_audit.exports.shapes import Shape
 from rare_audit.reporting.text import one_line
-from rare_audit.sources.json_stream import JsonStream
-from rare_audit.sources.layout import Container, Layout
-from rare_audit.sources.shapes import Shape
 from rare_audit.sources.tally import UNREADABLE, Tally, UnreadableError
 
 LONGEST_LINE: Final = 64 << 20

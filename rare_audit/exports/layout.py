@@ -11,8 +11,8 @@ import msgspec
 
 from rare_audit.detection import kql
 from rare_audit.errors import InputError
-from rare_audit.sources.json_stream import EndsEarlyError, JsonStream
-from rare_audit.sources.shapes import ROW, Shape, shape_of
+from rare_audit.exports.json_stream import EndsEarlyError, JsonStream
+from rare_audit.exports.shapes import ROW, Shape, shape_of
 
 HEAD: Final = 256 << 10
 """Recognition looks at so many bytes."""

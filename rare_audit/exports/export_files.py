@@ -9,11 +9,11 @@ from typing import BinaryIO
 from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.funnel import Reading
 from rare_audit.errors import InputError
-from rare_audit.sources.csv_export import csv_rows
-from rare_audit.sources.json_export import records, row_lines
-from rare_audit.sources.layout import HEAD, Container, Layout, recognise
-from rare_audit.sources.opening import STDIN, Input
-from rare_audit.sources.shapes import ROW
+from rare_audit.exports.csv_export import csv_rows
+from rare_audit.exports.json_export import records, row_lines
+from rare_audit.exports.layout import HEAD, Container, Layout, recognise
+from rare_audit.exports.opening import STDIN, Input
+from rare_audit.exports.shapes import ROW
 from rare_audit.sources.tally import Tally
 
 

@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rare_audit.errors import InputError
-from rare_audit.sources import json_export
-from rare_audit.sources.export import ExportFiles
-from tests.sources.export_shapes import EVENTS, SHAPES, lines, record, row, sign_in
+from rare_audit.exports import json_export
+from rare_audit.exports.export_files import ExportFiles
+from tests.exports.export_shapes import EVENTS, SHAPES, lines, record, row, sign_in
 
 VALID = [
     *SHAPES.values(),

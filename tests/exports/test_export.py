@@ -14,9 +14,9 @@ from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.funnel import Reading
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.errors import InputError
-from rare_audit.sources import csv_export, json_export, json_stream
-from rare_audit.sources.export import ExportFiles
-from tests.sources.export_shapes import (
+from rare_audit.exports import csv_export, json_export, json_stream
+from rare_audit.exports.export_files import ExportFiles
+from tests.exports.export_shapes import (
     EVENTS,
     SHAPES,
     Json,

@@ -9,7 +9,7 @@ from typing import Final
 
 from rare_audit.detection.event import AuditEvent
 from rare_audit.errors import InputError
-from rare_audit.sources.shapes import instant
+from rare_audit.exports.shapes import instant
 from rare_audit.sources.tally import Tally, UnreadableError
 
 LONGEST_LINE: Final = 4 << 20

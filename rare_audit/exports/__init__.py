@@ -1,0 +1,1 @@
+"""Audit events from files that people have."""
