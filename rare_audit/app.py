@@ -12,9 +12,9 @@ from rare_audit.detection.rule import Rule
 from rare_audit.dispatch import Dispatch
 from rare_audit.job import Job, Options
 from rare_audit.places import Workspace
-from rare_audit.ports import EventSource, IncidentSink, Watch
+from rare_audit.ports import EventSource, IncidentSink, Stores, Watch
 from rare_audit.rules import load_exclusions, load_rule
-from rare_audit.settings import Account, Settings
+from rare_audit.settings import Account, DryRunSettings, Settings, WorkspaceSettings, read_workspace_settings
 from rare_audit.stores import stores_on
 
 if TYPE_CHECKING:
@@ -71,20 +71,21 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
 
     Raises RuleError, SettingsError.
     """
-    rule, clock = load_rule(settings.rule), SystemClock()
-    with table(settings) as kept:
+    workspace, clock = settings.workspace, SystemClock()
+    rule = load_rule(workspace.rule)
+    with table(settings.tables, workspace.client_id) as kept:
         job = Job(
             rule=rule,
-            exclusions=load_exclusions(settings.exclusions),
-            source=log_analytics(settings, rule),
+            exclusions=load_exclusions(workspace.exclusions),
+            source=log_analytics(workspace, rule),
             stores=stores_on(kept, clock, LEASE),
             sink=_sentinel(settings),
             table=findings_table(settings),
             clock=clock,
             options=Options(
-                min_days=settings.min_days,
+                min_days=workspace.min_days,
                 max_incidents=settings.max_incidents,
-                salt="" if settings.store_values else settings.workspace_id,
+                salt="" if settings.store_values else workspace.workspace_id,
                 retention_days=settings.retention_days,
             ),
             watch=_watch(),
@@ -92,7 +93,54 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
         yield Dispatch(job, run_queue(settings), settings.catch_up_days, settings.late_days)
 
 
-def log_analytics(settings: Settings, *rules: Rule, patience: "Patience | None" = None) -> "LogAnalytics":
+@contextmanager
+def dry_run_job(settings: DryRunSettings) -> Iterator[Job]:
+    """Yield the job for dry runs: it reads the workspace, and has no way to raise or upload anything.
+
+    Its runs are stored in the storage account where there is one. Else they are gone when the block ends, and are
+    never written to a disk. Nothing is connected before it is needed. Raises RuleError, SettingsError.
+    """
+    workspace = settings.workspace
+    rule = load_rule(workspace.rule)
+    with _dry_run_stores(settings) as stores:
+        yield Job(
+            rule=rule,
+            exclusions=load_exclusions(workspace.exclusions),
+            source=log_analytics(workspace, rule),
+            stores=stores,
+            sink=None,
+            clock=SystemClock(),
+            options=Options(
+                min_days=workspace.min_days,
+                salt="" if settings.store_values else workspace.workspace_id,
+            ),
+            watch=_watch(),
+        )
+
+
+@contextmanager
+def _dry_run_stores(settings: DryRunSettings) -> Iterator[Stores]:
+    if settings.tables is not None:
+        with table(settings.tables, settings.workspace.client_id) as kept:
+            yield stores_on(kept, SystemClock(), LEASE)
+        return
+    from rare_audit.stores.sqlite import IN_MEMORY, SqliteTable  # noqa: PLC0415 - start-up counts
+
+    with SqliteTable(IN_MEMORY) as kept:
+        yield stores_on(kept, SystemClock(), EMBEDDED_LEASE)
+
+
+def workspace_events(environment: Mapping[str, str], workspace: str | None, rule: Rule) -> "LogAnalytics":
+    """Return the events of a workspace that a rule does not drop first, for a hunt in it; not connected yet.
+
+    `workspace` is the GUID from the command line, None where the one in LOG_ANALYTICS_WORKSPACE_ID is meant. Raises
+    SettingsError for a GUID that is missing or malformed, and for whatever else of the environment is wrong of what it
+    takes to read a workspace.
+    """
+    return log_analytics(read_workspace_settings(environment, workspace), rule)
+
+
+def log_analytics(settings: WorkspaceSettings, *rules: Rule, patience: "Patience | None" = None) -> "LogAnalytics":
     """Return the workspace's events, of which the service drops what all of `rules` drop first; of none, nothing."""
     from rare_audit.sources.log_analytics import LogAnalytics  # noqa: PLC0415 - start-up counts
     from rare_audit.sources.log_analytics_client import DEFAULT_ENDPOINT  # noqa: PLC0415 - likewise
@@ -118,7 +166,7 @@ def arm(settings: Settings, workspace: Workspace, *, patience: "SinkPatience | N
     """Return the way to a workspace's incidents; not connected yet."""
     from rare_audit.sinks.arm import PUBLIC_CLOUD, Arm  # noqa: PLC0415 - start-up counts
 
-    make = partial(credential, settings.client_id)
+    make = partial(credential, settings.workspace.client_id)
     return Arm(workspace, make, endpoint=settings.arm_endpoint or PUBLIC_CLOUD, patience=patience)
 
 
@@ -128,18 +176,20 @@ def findings_table(settings: Settings, *, patience: "SinkPatience | None" = None
         return None
     from rare_audit.sinks.findings_table import FindingsTable  # noqa: PLC0415 - start-up counts
 
-    make = partial(credential, settings.client_id)
+    make = partial(credential, settings.workspace.client_id)
     return FindingsTable(settings.ingestion, make, SystemClock(), patience=patience)
 
 
-def table(settings: Settings, *, patience: Mapping[str, float] | None = None) -> "AzureTable":
-    """Return the table that everything is kept in; not connected yet."""
+def table(account: Account, client_id: str, *, patience: Mapping[str, float] | None = None) -> "AzureTable":
+    """Return the table that everything is kept in, in a storage account; not connected yet.
+
+    `client_id` names the identity, as `credential` has it; a connection string needs none.
+    """
     from rare_audit.stores import tables  # noqa: PLC0415 - start-up counts
 
-    account: Account = settings.tables
     if account.connection_string:
         return tables.by_connection_string(account.connection_string.reveal(), patience=patience or tables.PATIENCE)
-    make = partial(credential, settings.client_id)
+    make = partial(credential, client_id)
     return tables.by_identity(account.table_url, make, patience=patience or tables.PATIENCE)
 
 
@@ -150,7 +200,8 @@ def run_queue(settings: Settings, *, patience: Mapping[str, float] | None = None
     account: Account = settings.queues
     if account.connection_string:
         return queues.by_connection_string(account.connection_string.reveal(), patience or queues.PATIENCE)
-    return queues.by_identity(account.queue_url, partial(credential, settings.client_id), patience or queues.PATIENCE)
+    make = partial(credential, settings.workspace.client_id)
+    return queues.by_identity(account.queue_url, make, patience or queues.PATIENCE)
 
 
 @lru_cache

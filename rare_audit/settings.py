@@ -14,6 +14,8 @@ from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
 
 HOST_STORAGE: Final = "AzureWebJobsStorage"
 OWN_STORAGE: Final = "RARE_AUDIT_STORAGE"
+WORKSPACE: Final = "LOG_ANALYTICS_WORKSPACE_ID"
+WORKSPACE_OPTION: Final = "--workspace"
 _EMULATOR: Final = "UseDevelopmentStorage=true"
 _EMULATED: Final = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
@@ -51,31 +53,81 @@ class Account(msgspec.Struct, frozen=True):
     queue_url: str = ""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment says. `sentinel` is None where nothing is raised, endpoints are "" for the public ones.
+class WorkspaceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to read a workspace, and what its events are compared by.
 
-    `ingestion` is None where findings go to no table of the workspace.
-
-    `queues` holds the messages, `tables` all that is kept. `client_id` names a user-assigned identity.
+    `workspace_id` is the workspace's GUID, `logs_endpoint` is "" for the public one. `client_id` names a user-assigned
+    identity, "" where there is none. With fewer than `min_days` days of data a baseline is degraded.
     """
 
     workspace_id: str
-    sentinel: Workspace | None
-    ingestion: Ingestion | None = None
-    queues: Account
-    tables: Account
     logs_endpoint: str = ""
-    arm_endpoint: str = ""
     client_id: str = ""
     rule: Path = DEFAULT_RULE
     exclusions: Path = DEFAULT_EXCLUSIONS
     min_days: int = 7
+
+
+class DryRunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dry run needs. `tables` is where it is stored, None where no storage account is named."""
+
+    workspace: WorkspaceSettings
+    tables: Account | None
+    store_values: bool = True
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment says. `sentinel` is None where nothing is raised, `arm_endpoint` is "" for the public one.
+
+    `ingestion` is None where findings go to no table of the workspace.
+
+    `queues` holds the messages, `tables` all that is kept. The identity of `workspace` is used everywhere.
+    """
+
+    workspace: WorkspaceSettings
+    sentinel: Workspace | None
+    ingestion: Ingestion | None = None
+    queues: Account
+    tables: Account
+    arm_endpoint: str = ""
     catch_up_days: int = 14
     late_days: int = 2
     max_incidents: int = 50
     retention_days: int = 180
     bookmarks: bool = True
     store_values: bool = True
+
+
+def read_workspace_settings(environment: Mapping[str, str], workspace: str | None = None) -> WorkspaceSettings:
+    """Read from environment variables what it takes to read a workspace; settings of storage and Sentinel don't count.
+
+    `workspace` is a GUID from the command line, which is used in place of the one in LOG_ANALYTICS_WORKSPACE_ID; None
+    where none was given. Raises SettingsError that names each setting that is wrong, a wrong `workspace` by its option.
+    """
+    if workspace is None:
+        reader, name = _Reader(environment), WORKSPACE
+    else:
+        reader, name = _Reader({**environment, WORKSPACE_OPTION: workspace}), WORKSPACE_OPTION
+    settings = reader.workspace(name)
+    reader.finish()
+    return settings
+
+
+def read_dry_run_settings(environment: Mapping[str, str]) -> DryRunSettings:
+    """Read from environment variables what a dry run needs: the workspace, and a storage account only where one is set.
+
+    Settings of Sentinel and of the findings table don't count. Raises SettingsError that names each setting that is
+    wrong; an account that is named in part is.
+    """
+    reader = _Reader(environment)
+    named = next((prefix for prefix in (OWN_STORAGE, HOST_STORAGE) if reader.names(prefix)), "")
+    settings = DryRunSettings(
+        tables=reader.account(named, ("table",)) if named else None,
+        workspace=reader.workspace(),
+        store_values=reader.store_values(),
+    )
+    reader.finish()
+    return settings
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -88,26 +140,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     own = reader.names(OWN_STORAGE)
     queues = reader.account(HOST_STORAGE, ("queue",) if own else ("queue", "table"))
     settings = Settings(
-        workspace_id=reader.needed("LOG_ANALYTICS_WORKSPACE_ID", _guid, "the workspace's GUID") or "",
+        workspace=reader.workspace(),
         sentinel=reader.needed("SENTINEL_WORKSPACE_RESOURCE_ID", parse_workspace, sentinel_hint) if incidents else None,
         ingestion=reader.ingestion() if "table" in sinks else None,
         queues=queues,
         tables=reader.account(OWN_STORAGE, ("table",)) if own else queues,
-        logs_endpoint=reader.optional("RARE_AUDIT_LOGS_ENDPOINT", logs_endpoint) or "",
         arm_endpoint=reader.optional("RARE_AUDIT_ARM_ENDPOINT", https_origin) or "",
-        client_id=reader.text("AZURE_CLIENT_ID") or reader.text(f"{HOST_STORAGE}__clientId"),
-        rule=reader.optional("RARE_AUDIT_RULE", _file) or DEFAULT_RULE,
-        exclusions=reader.optional("RARE_AUDIT_EXCLUSIONS", _file) or DEFAULT_EXCLUSIONS,
-        min_days=reader.number("RARE_AUDIT_MIN_DAYS", 7, least=0, most=366),
         catch_up_days=reader.number("RARE_AUDIT_CATCH_UP_DAYS", 14, least=1, most=_MOST_DAYS),
         late_days=reader.number("RARE_AUDIT_LATE_DAYS", 2, least=0, most=_MOST_DAYS - 1),
         max_incidents=reader.number("RARE_AUDIT_MAX_INCIDENTS", 50, least=1, most=1_000),
         retention_days=reader.number("RARE_AUDIT_RETENTION_DAYS", 180, least=_MOST_DAYS, most=3_650),
         bookmarks=reader.choice("RARE_AUDIT_BOOKMARKS", _BOOLEANS, default="true"),
-        store_values=reader.choice("RARE_AUDIT_STORE_VALUES", _BOOLEANS, default="true"),
+        store_values=reader.store_values(),
     )
-    if reader.problems:
-        raise SettingsError(*reader.problems)
+    reader.finish()
     return settings
 
 
@@ -117,6 +163,11 @@ class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self.problems: list[str] = []
+
+    def finish(self) -> None:
+        """Raise SettingsError with all that was wrong, if anything was."""
+        if self.problems:
+            raise SettingsError(*self.problems)
 
     def text(self, name: str) -> str:
         return self._environment.get(name, "").strip()
@@ -157,6 +208,21 @@ class _Reader:
         if not chosen <= set(values):
             self.problems.append(f"{name}: expected {' or '.join(values)}, or both with a comma")
         return chosen
+
+    def workspace(self, name: str = WORKSPACE) -> WorkspaceSettings:
+        """Read what it takes to read a workspace, whose GUID stands under `name`."""
+        return WorkspaceSettings(
+            workspace_id=self.needed(name, _guid, "the workspace's GUID") or "",
+            logs_endpoint=self.optional("RARE_AUDIT_LOGS_ENDPOINT", logs_endpoint) or "",
+            # The host's setting says nothing about an account here: it names the identity that the whole app has.
+            client_id=self.text("AZURE_CLIENT_ID") or self.text(f"{HOST_STORAGE}__clientId"),
+            rule=self.optional("RARE_AUDIT_RULE", _file) or DEFAULT_RULE,
+            exclusions=self.optional("RARE_AUDIT_EXCLUSIONS", _file) or DEFAULT_EXCLUSIONS,
+            min_days=self.number("RARE_AUDIT_MIN_DAYS", 7, least=0, most=366),
+        )
+
+    def store_values(self) -> bool:
+        return self.choice("RARE_AUDIT_STORE_VALUES", _BOOLEANS, default="true")
 
     def ingestion(self) -> Ingestion:
         hint = "the data collection rule's {}; or leave table out of RARE_AUDIT_SINKS"

@@ -1,6 +1,8 @@
 """The command line on a whole Azure of stand-ins, each command as if in a process of its own."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,16 +14,15 @@ from rare_audit.cli import main
 from tests.azure.azurite import KEY
 from tests.azure.kql_table import KqlTable
 from tests.azure.kql_table import Result as Rows
-from tests.azure.local_stack import Stack
+from tests.azure.local_stack import ROOT, Stack
 
 _TOKEN: Final = re.compile(r"eyJ[\w-]{10,}")
 
 
-class RuleTable:
-    """A table of the Log Analytics stand-in that runs the rule's own text as well.
+class RememberedTable:
+    """A table of the Log Analytics stand-in that remembers its answers, so its rows must not change.
 
-    Its engine has no make_bag: in its place stands take_any, which keeps any one of what make_bag may keep. Its rows
-    must not change: answers are remembered, since reading KQL takes longer than running it, and tests ask alike.
+    Reading KQL takes longer than running it, and tests ask the same again and again.
     """
 
     def __init__(self, table: KqlTable) -> None:
@@ -31,7 +32,7 @@ class RuleTable:
     def run(self, query: str, timespan: tuple[int, int] | None = None) -> Rows:
         """Run a query."""
         if (query, timespan) not in self._answers:
-            result = self._table.run(query.replace("make_bag(", "take_any("), timespan)
+            result = self._table.run(query, timespan)
             self._answers[query, timespan] = result.columns, list(result.rows)
         columns, rows = self._answers[query, timespan]
         return Rows(columns, iter(rows))
@@ -58,10 +59,22 @@ class AzureTerminal:
         assert KEY not in result.output
         return result
 
+    def alone(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in a process of its own that has what it takes to read the workspace, and no other setting."""
+        return subprocess.run(
+            [sys.executable, "-m", "rare_audit", *words],
+            cwd=ROOT,
+            env={"LC_ALL": "C.UTF-8", **self.stack.reading},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=60,
+        )
+
 
 @contextmanager
 def terminal(*, shifted: bool = False) -> Iterator[AzureTerminal]:
     """Yield a command line on the bundled sample, moved so that its last day is yesterday or not."""
     with Stack(host=False, shifted=shifted) as stack:
-        stack.logs.table = RuleTable(stack.logs.table)  # type: ignore[assignment]  # it is asked nothing else
+        stack.logs.table = RememberedTable(stack.logs.table)  # type: ignore[assignment]  # it is asked nothing else
         yield AzureTerminal(stack)

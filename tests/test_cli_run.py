@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from rare_audit.records import Run
+from rare_audit.stores.dry_findings import DryFindings
 from rare_audit.stores.leases import Leases
 from rare_audit.stores.runs import Runs
 from rare_audit.stores.table_calls import TableCalls
@@ -18,7 +19,17 @@ from tests.azure.gate import answering
 from tests.azure_terminal import AzureTerminal, terminal
 from tests.fakes import FixedClock
 from tests.job_world import RULE
-from tests.terminal import FIRST_HUNTED, LAST_HUNTED, ROOT, assert_nothing_obeyed, called
+from tests.terminal import (
+    FIRST_HUNTED,
+    LAST_HUNTED,
+    NORTHWIND,
+    ROOT,
+    assert_nothing_obeyed,
+    assert_refused,
+    called,
+    hunted,
+    process,
+)
 
 BOTH: Final = ("run", "--from", FIRST_HUNTED, "--to", LAST_HUNTED)
 LAST: Final = ("run", "--date", LAST_HUNTED)
@@ -101,6 +112,56 @@ def test_dry_run(azure: AzureTerminal) -> None:
     assert azure.stack.arm.requests == []
     assert all(row["PartitionKey"].startswith("dry") for row in _kept(azure))
     assert "8 findings new, 0 confirmed" in azure.called(*LAST).stderr
+
+
+def test_dry_run_without_storage(azure: AzureTerminal) -> None:
+    """With the workspace's settings and a sign-in it shows what a hunt in the export shows, and stores nothing."""
+    ended = azure.alone(*LAST, "--dry-run")
+    hunt = hunted(NORTHWIND, "--start", LAST_HUNTED, "--end", "2026-03-17", "--exclusions")
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(ended.stdout.splitlines()) == sorted(hunt.stdout.splitlines())
+    told = ended.stderr.splitlines()
+    assert (
+        told.count("no storage account is set: this dry run is not stored, and what it finds is shown here only") == 1
+    )
+    assert told[-1].endswith("8 findings; a dry run, so none is kept and no incident raised")
+    assert {passing.service for passing in azure.stack.gate.passed} == {"identity", "logs"}
+    assert azure.stack.rows() == []
+
+
+def test_dry_run_with_storage_is_stored(azure: AzureTerminal) -> None:
+    """Where an account is set the run and its findings are stored, and nobody says that they are not.
+
+    What only incidents and the queue need is not asked for.
+    """
+    unset = dict.fromkeys(("SENTINEL_WORKSPACE_RESOURCE_ID", "AzureWebJobsStorage__queueServiceUri"))
+    dry = azure.called(*LAST, "--dry-run", **unset)
+    assert dry.exit_code == 0
+    assert "not stored" not in dry.stderr
+    (run,) = _runs(azure)
+    assert (run.dry_run, run.state, len(DryFindings(_table(azure)).of_run(run.id))) == (True, "done", 8)
+
+
+def test_dry_run_waits_for_nobody_without_storage(azure: AzureTerminal) -> None:
+    """Another run's lease stops a dry run that uses the same storage, and no other."""
+    Leases(_table(azure), FixedClock(datetime(2999, 1, 1, tzinfo=UTC)), timedelta()).acquire(RULE.id, "r1")
+    assert azure.called(*LAST, "--dry-run").exit_code == 1
+    assert azure.alone(*LAST, "--dry-run").returncode == 0
+
+
+def test_failed_dry_run_without_storage(azure: AzureTerminal) -> None:
+    """A workspace that refuses is exit code 1, with the reason in the last line."""
+    azure.stack.logs.readable = False
+    ended = azure.alone(*LAST, "--dry-run")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1].startswith("rare-audit: the identity may not read the workspace")
+
+
+def test_dry_run_without_a_workspace() -> None:
+    """In an empty environment the workspace's GUID is all that is missing."""
+    assert_refused(
+        process(*LAST, "--dry-run"), "LOG_ANALYTICS_WORKSPACE_ID is not set: expected the workspace's GUID\n"
+    )
 
 
 def test_dry_run_of_some_hours(azure: AzureTerminal) -> None:

@@ -139,8 +139,8 @@ def test_settings_that_are_wrong(azure: AzureTerminal) -> None:
     assert result.exit_code == 2
     assert [line.split()[:3] for line in result.stdout.splitlines()] == [
         ["FAIL", "settings:", "LOG_ANALYTICS_WORKSPACE_ID:"],
-        ["FAIL", "settings:", "SENTINEL_WORKSPACE_RESOURCE_ID"],
         ["FAIL", "settings:", "RARE_AUDIT_MIN_DAYS:"],
+        ["FAIL", "settings:", "SENTINEL_WORKSPACE_RESOURCE_ID"],
     ]
     assert_nothing_obeyed(result.stdout)
     assert azure.stack.gate.passed == ()

@@ -21,11 +21,11 @@ from rare_audit.verify import Comparison, verify
 from rare_audit.verify.comparison import ACTIVITIES, GROUPING, PROPERTIES, TIMES, Difference, compare
 from tests.azure import log_analytics_faults
 from tests.azure.kql_table import KqlTable, Result
-from tests.azure_terminal import AzureTerminal, RuleTable, terminal
+from tests.azure_terminal import AzureTerminal, RememberedTable, terminal
 from tests.detection.helpers import decoded
 from tests.job_world import RULE, event
 from tests.strategies import MICROSECOND, START, Event, line, logs
-from tests.terminal import FIRST_HUNTED, LAST_HUNTED, assert_nothing_obeyed
+from tests.terminal import FIRST_HUNTED, LAST_HUNTED, assert_nothing_obeyed, assert_refused
 
 Cells = dict[str, Any]
 LAST: Final = ("verify", "--date", LAST_HUNTED)
@@ -47,7 +47,7 @@ def azure(running: AzureTerminal) -> AzureTerminal:
     return running
 
 
-class Doctored(RuleTable):
+class Doctored(RememberedTable):
     """A table whose rows for the rule's own text go through `doctor`."""
 
     def __init__(self, table: Any, doctor: Callable[[list[Cells]], list[Cells]]) -> None:
@@ -80,6 +80,13 @@ def test_equal(azure: AzureTerminal, day: str, words: tuple[str, ...], rows: int
     result = azure.called("verify", "--date", day, *words)
     assert (result.exit_code, result.stdout) == (0, f"{rows} rows, equal\n")
     assert f"findings: {rows}, from" in result.stderr
+
+
+def test_workspace_alone(azure: AzureTerminal) -> None:
+    """The workspace's settings and a sign-in are enough to compare: no setting of storage or Sentinel is needed."""
+    ended = azure.alone(*LAST)
+    assert (ended.returncode, ended.stdout) == (0, "9 rows, equal\n"), ended.stderr
+    assert {passing.service for passing in azure.stack.gate.passed} == {"identity", "logs"}
 
 
 def test_every_event_is_asked_for(azure: AzureTerminal) -> None:
@@ -177,8 +184,11 @@ def test_days_that_are_none(azure: AzureTerminal, day: str) -> None:
 
 
 def test_wrong_settings(azure: AzureTerminal) -> None:
-    """Settings that are wrong are exit code 2."""
-    assert azure.called(*LAST, LOG_ANALYTICS_WORKSPACE_ID="x").exit_code == 2
+    """Settings that are wrong are exit code 2, all in one line; those that only other commands need don't count."""
+    result = azure.called(*LAST, LOG_ANALYTICS_WORKSPACE_ID="x", RARE_AUDIT_MIN_DAYS="x", RARE_AUDIT_SINKS="x")
+    assert_refused(result, "LOG_ANALYTICS_WORKSPACE_ID: expected the workspace's GUID")
+    assert "RARE_AUDIT_MIN_DAYS: " in result.stderr
+    assert "RARE_AUDIT_SINKS" not in result.stderr
 
 
 # The engine against generated logs
@@ -226,7 +236,7 @@ def test_equal_on_generated_logs(examples: int) -> None:
             log = [each for each in log if each["TimeGenerated"] > format_ticks(START)]
         log = [one for each in log for one in (_repeated(each), each)]
         table.fill(json.loads(line(each, as_text=True)) for each in log)
-        source = Kept(decoded(log), partial(_answered, RuleTable(table)))
+        source = Kept(decoded(log), partial(_answered, table))
         compared = verify(source, RULE, START, by_property=by_property)
         assert compared.differences == ()
         rows.append(compared.engine_rows)
@@ -242,7 +252,7 @@ def _repeated(of: Event) -> Event:
     return of | {"Id": "id9", "TimeGenerated": format_ticks(parse_ticks(of["TimeGenerated"]) + MICROSECOND)}
 
 
-def _answered(table: RuleTable, text: str, start: int, end: int) -> Rows:
+def _answered(table: KqlTable, text: str, start: int, end: int) -> Rows:
     result = table.run(text, (start, end))
     return Rows(tuple(column["name"] for column in result.columns), [tuple(row) for row in result.rows])
 

@@ -49,4 +49,5 @@ def _checks() -> "Iterator[Check]":
     from rare_audit.settings import read_settings  # noqa: PLC0415
 
     settings = read_settings(os.environ)
-    yield from examine(settings, load_rule(settings.rule), load_exclusions(settings.exclusions))
+    rule, exclusions = load_rule(settings.workspace.rule), load_exclusions(settings.workspace.exclusions)
+    yield from examine(settings, rule, exclusions)

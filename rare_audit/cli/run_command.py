@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,7 @@ from rare_audit.cli.output import drawn, say, warnings_said
 from rare_audit.errors import RareAuditError
 
 if TYPE_CHECKING:
-    from rare_audit.dispatch import Dispatch
+    from rare_audit.job import Job
     from rare_audit.job.planning import Wanted
     from rare_audit.records import Run
 
@@ -39,27 +39,45 @@ def run(  # noqa: PLR0913, PLR0917  (click hands over an argument for each optio
     It has the settings of the deployed app, and runs in this process. Days done before are done again, and nothing is
     raised twice. A day of which AuditLogs has no event is told on standard error, and stays due if none after it has.
 
+    A dry run needs of the settings the workspace's GUID alone. It is stored for a week where a storage account is set.
+
     Exit code 0: done, days without any event included. 1: something outside failed, or another run is at work; what
     was found until then is kept. 2: the settings or the days can't be used.
     """
     # Imported here since start-up counts, and no other command needs these.
-    from rare_audit.app import azure  # noqa: PLC0415
-    from rare_audit.job.planning import LONGEST_REASON, new_run  # noqa: PLC0415
-    from rare_audit.rules import unmatchable  # noqa: PLC0415
-    from rare_audit.settings import read_settings  # noqa: PLC0415
+    from rare_audit.job.planning import LONGEST_REASON  # noqa: PLC0415
 
     form = _form(day, first_day, last_day, start, end, dry_run=dry_run)
     if len(reason) > LONGEST_REASON:
         raise click.BadParameter(f"longer than {LONGEST_REASON} characters", param_hint="--reason")
-    with azure(read_settings(os.environ)) as dispatch, warnings_said():
-        rule, now = dispatch.job.rule, dispatch.now()
-        wanted = _wanted(form, now)
-        for warning in unmatchable(dispatch.job.exclusions):
-            say(warning)
-        new = new_run(rule.id, wanted, now, asked_by="terminal", reason=reason, dry_run=dry_run)
-        say(f"run {new.id}: {new.start or new.first_day} to {new.end or new.last_day}")
-        ended = _done(dispatch, new)
-        (_show_dry if ended.dry_run else _show)(dispatch, ended)
+    with warnings_said():
+        if dry_run:
+            _run_dry(form, reason)
+        else:
+            _run_deployed(form, reason)
+
+
+def _run_deployed(form: dict[str, str], reason: str) -> None:
+    """Do a run with all that the deployed app has, and show the incidents of its days."""
+    from rare_audit.app import azure  # noqa: PLC0415  (see run)
+    from rare_audit.settings import read_settings  # noqa: PLC0415  (see run)
+
+    with azure(read_settings(os.environ)) as dispatch:
+        job = dispatch.job
+        _show(job, _done(job, _new(job, form, reason=reason)))
+
+
+def _run_dry(form: dict[str, str], reason: str) -> None:
+    """Do a dry run, and show what it found; say so where it is not stored."""
+    from rare_audit.app import dry_run_job  # noqa: PLC0415  (see run)
+    from rare_audit.settings import read_dry_run_settings  # noqa: PLC0415  (see run)
+
+    settings = read_dry_run_settings(os.environ)
+    with dry_run_job(settings) as job:
+        new = _new(job, form, reason=reason, dry_run=True)
+        if settings.tables is None:
+            say("no storage account is set: this dry run is not stored, and what it finds is shown here only")
+        _show_dry(job, _done(job, new))
 
 
 def _form(
@@ -76,6 +94,20 @@ def _form(
     return whole[0]
 
 
+def _new(job: "Job", form: dict[str, str], **more: Any) -> "Run":
+    """Return a new run of what was asked for, and say what it is; `more` are other fields of it."""
+    from rare_audit.job.planning import new_run  # noqa: PLC0415  (see run)
+    from rare_audit.rules import unmatchable  # noqa: PLC0415  (see run)
+
+    now = job.clock.now()
+    wanted = _wanted(form, now)
+    for warning in unmatchable(job.exclusions):
+        say(warning)
+    new = new_run(job.rule.id, wanted, now, asked_by="terminal", **more)
+    say(f"run {new.id}: {new.start or new.first_day} to {new.end or new.last_day}")
+    return new
+
+
 def _wanted(form: dict[str, str], now: datetime) -> "Wanted":
     from rare_audit.job.planning import FieldError, wanted_of  # noqa: PLC0415  (see run)
 
@@ -85,16 +117,16 @@ def _wanted(form: dict[str, str], now: datetime) -> "Wanted":
         raise click.BadParameter(str(error), param_hint=f"--{error.field}") from error
 
 
-def _done(dispatch: "Dispatch", new: "Run") -> "Run":
+def _done(job: "Job", new: "Run") -> "Run":
     """Do a run; of one that fails, tell first what it saw."""
     from rare_audit.cli.run_report import sight_lines  # noqa: PLC0415  (see run)
 
-    lookback_days = dispatch.job.rule.lookback_days
+    lookback_days = job.rule.lookback_days
     try:
-        ended = dispatch.job.do(new)
+        ended = job.do(new)
     except RareAuditError:
         with suppress(RareAuditError):
-            failed = dispatch.stores.runs.get(new.id)
+            failed = job.stores.runs.get(new.id)
             for line in sight_lines(failed, lookback_days) if failed else ():
                 say(line)
         raise
@@ -103,35 +135,36 @@ def _done(dispatch: "Dispatch", new: "Run") -> "Run":
     return ended
 
 
-def _show(dispatch: "Dispatch", ended: "Run") -> None:
+def _show(job: "Job", ended: "Run") -> None:
     from rare_audit.cli.run_report import ending_line  # noqa: PLC0415  (see run)
     from rare_audit.job.planning import days_of  # noqa: PLC0415  (see run)
     from rare_audit.reporting.finding_rows import TABLE  # noqa: PLC0415  (see run)
     from rare_audit.reporting.table import incident_table  # noqa: PLC0415  (rich is slow to load)
 
     days = days_of(ended)
-    incidents = [incident for each in days for incident in dispatch.job.incidents(each)]
+    incidents = [incident for each in days for incident in job.incidents(each)]
     if incidents:
         click.echo(drawn(incident_table(incidents), sys.stdout))
     else:
         click.echo("no data" if len(ended.silent) == len(days) else "nothing rare")
     say(ending_line(ended, incidents))
-    if dispatch.job.sink is None:
-        if dispatch.job.table is None:
+    if job.sink is None:
+        if job.table is None:
             say("RARE_AUDIT_INCIDENTS is observe: these incidents are not raised")
         else:
             say(f"these incidents are not raised; the findings are rows of {TABLE}")
 
 
-def _show_dry(dispatch: "Dispatch", ended: "Run") -> None:
+def _show_dry(job: "Job", ended: "Run") -> None:
+    from rare_audit.dispatch import findings_of  # noqa: PLC0415  (see run)
     from rare_audit.reporting.table import finding_table  # noqa: PLC0415  (rich is slow to load)
 
     findings = sorted(
-        (each.kept.finding for each in dispatch.findings(ended)),
+        (each.kept.finding for each in findings_of(job.stores, ended)),
         key=lambda finding: (finding.day, finding.target_user_principal_name, finding.start_time, finding.id),
     )
     if findings:
-        click.echo(drawn(finding_table(findings, dispatch.job.rule.lookback_days), sys.stdout))
+        click.echo(drawn(finding_table(findings, job.rule.lookback_days), sys.stdout))
     else:
         click.echo("nothing rare")
     say(f"run {ended.id}: {len(findings)} findings; a dry run, so none is kept and no incident raised")

@@ -27,7 +27,8 @@ def verify(context: click.Context, day: str, by_property: bool) -> None:
     """Compare the engine with your own workspace. It shows that both give the same rows.
 
     Has the workspace run the rule's own query, which the command kql prints, and asks it for every event of the day
-    and of its lookback; runs the engine on these, without exclusions; compares row by row, column by column.
+    and of its lookback; runs the engine on these, without exclusions; compares row by row, column by column. Of the
+    settings it needs the workspace's GUID alone.
 
     Exit code 0: equal. 1: different, with each difference on a line of its own, or the workspace can't be asked.
     """
@@ -36,7 +37,7 @@ def verify(context: click.Context, day: str, by_property: bool) -> None:
     from rare_audit.job.planning import FieldError, whole_days  # noqa: PLC0415
     from rare_audit.reporting.summary import funnel_lines  # noqa: PLC0415
     from rare_audit.rules import load_rule  # noqa: PLC0415
-    from rare_audit.settings import read_settings  # noqa: PLC0415
+    from rare_audit.settings import read_workspace_settings  # noqa: PLC0415
     from rare_audit.verify import verify as verified  # noqa: PLC0415
 
     now = SystemClock().now()
@@ -44,7 +45,7 @@ def verify(context: click.Context, day: str, by_property: bool) -> None:
         start = day_ticks(whole_days(day, day, now).first_day)
     except FieldError as error:
         raise click.BadParameter(str(error), param_hint="--date") from error
-    settings = read_settings(os.environ)
+    settings = read_workspace_settings(os.environ)
     rule = load_rule(settings.rule)
     source = log_analytics(settings)  # of no rule: every event, see there
     first = format_day(start - rule.lookback_days * TICKS_PER_DAY)

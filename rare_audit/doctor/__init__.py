@@ -42,7 +42,7 @@ def examine(settings: Settings, rule: Rule, exclusions: tuple[Exclusion, ...]) -
     Nothing is raised, sent or left behind. Raises SettingsError where the parts can't be made of the settings at all.
     """
     yield from _settings(settings, rule, exclusions)
-    with app.table(settings, patience=_TABLE) as table:
+    with app.table(settings.tables, settings.workspace.client_id, patience=_TABLE) as table:
         for what, look in _looks(settings, rule, table):
             try:
                 yield from look()
@@ -54,18 +54,20 @@ def _settings(settings: Settings, rule: Rule, exclusions: tuple[Exclusion, ...])
     raised = f"raised in {settings.sentinel.name}" if settings.sentinel else "observed only"
     raised += f", findings uploaded by {settings.ingestion.rule_id}" if settings.ingestion else ""
     used = sum(exclusion.enabled for exclusion in exclusions)
-    yield ok("settings", f"workspace {settings.workspace_id}; incidents are {raised}; {rule.name}; {used} exclusions")
+    workspace_id = settings.workspace.workspace_id
+    yield ok("settings", f"workspace {workspace_id}; incidents are {raised}; {rule.name}; {used} exclusions")
     for sentence in unmatchable(exclusions):
         yield warn("settings", sentence)
 
 
 def _looks(settings: Settings, rule: Rule, table: Table) -> Iterator[tuple[str, Look]]:
     clock = app.SystemClock()
-    source = app.log_analytics(settings, patience=_LOGS)
+    client_id, min_days = settings.workspace.client_id, settings.workspace.min_days
+    source = app.log_analytics(settings.workspace, patience=_LOGS)
     way = app.arm(settings, settings.sentinel, patience=_ARM) if settings.sentinel else None
-    make = partial(app.credential, settings.client_id)
-    yield "identity", lambda: identity.look(make, settings.client_id, _scopes(settings, source, way))
-    yield "AuditLogs", lambda: workspace.look(source, rule.lookback_days, settings.min_days, clock.now())
+    make = partial(app.credential, client_id)
+    yield "identity", lambda: identity.look(make, client_id, _scopes(settings, source, way))
+    yield "AuditLogs", lambda: workspace.look(source, rule.lookback_days, min_days, clock.now())
     yield "table", lambda: storage.look_at_table(table)
     yield "queue", lambda: storage.look_at_queue(app.run_queue(settings, patience=_QUEUE))
     if way is None:

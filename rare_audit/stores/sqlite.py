@@ -17,6 +17,11 @@ from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity
 from rare_audit.stores.keys import check_key
 
+IN_MEMORY: Final = Path(":memory:")
+"""As the path of a table: it is in memory, never on a disk, and gone once it is closed.
+
+Source: https://www.sqlite.org/inmemorydb.html.
+"""
 PATIENCE: Final = 30.0
 """Seconds to wait for another process that is writing."""
 _PAGE: Final = 200

@@ -6,6 +6,7 @@ scripts/local [EXPORT] [--as-is]
 import argparse
 import importlib.util
 import re
+import shlex
 import signal
 import sys
 import time
@@ -41,6 +42,12 @@ curl -i -H "x-functions-key: $MASTER" -H "content-type: application/json" -d '{{
   $APP/admin/functions/daily
 curl -s --cacert $CA -H "Authorization: Bearer $TOKEN" "$INCIDENTS"
 
+The workspace and a sign-in are all that hunt --workspace, verify and run --dry-run need:
+
+{reading}
+{python} -m rare_audit verify --date {day}
+{python} -m rare_audit run --date {day} --dry-run
+
 Ctrl-C ends it all. The log, without what Azure's clients log of each request:
 """
 
@@ -59,6 +66,8 @@ def told(stack: Stack, export: Path, *, moved: bool) -> str:
         ca=stack.authority.bundle,
         incidents=f"{stack.arm.endpoint}{BASE}/incidents?api-version={STABLE}",
         token=stack.identity.token(ARM),
+        reading="\n".join(f"export {name}={shlex.quote(text)}" for name, text in stack.reading.items()),
+        python=shlex.quote(sys.executable),
     )
 
 

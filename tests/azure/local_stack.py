@@ -36,6 +36,11 @@ from tests.azure.tls import Authority
 ROOT: Final = Path(__file__).parents[2]
 SAMPLE: Final = ROOT / "samples/tidewater.ndjson.gz"
 TABLE: Final = "RareAudit"
+READING: Final = (
+    "LOG_ANALYTICS_WORKSPACE_ID RARE_AUDIT_LOGS_ENDPOINT REQUESTS_CA_BUNDLE "
+    "AZURE_CLIENT_ID IDENTITY_ENDPOINT IDENTITY_HEADER"
+).split()
+"""The settings that a terminal needs to read the workspace, its sign-in included."""
 _STORAGE: Final = "AzureWebJobsStorage"
 
 
@@ -102,6 +107,11 @@ class Stack:
     def sentinel(self) -> Workspace:
         """What Sentinel holds."""
         return self.arm.workspace
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """What of `environment` a terminal needs to read the workspace: nothing of storage or Sentinel."""
+        return {name: self.environment[name] for name in READING}
 
     @property
     def table(self) -> TableClient:

@@ -43,9 +43,26 @@ def test_until_it_is_interrupted(number: signal.Signals) -> None:
         assert "its last day is 2026-03-16." in said
         assert len(re.findall(r"^(?:RUN=\$\()?curl ", said, re.MULTILINE)) == 7
         assert log.exists()
+        assert _pasted(said) == ["9 rows, equal"]
         process.send_signal(number)
         assert process.wait(30) == 0
     assert not log.parent.exists()
+
+
+def _pasted(said: str) -> list[str]:
+    """Paste what is said to need the workspace alone into a terminal without any setting; return how `verify` ends.
+
+    The commands after it have to end well too.
+    """
+    paragraphs = said.partition("hunt --workspace, verify and run --dry-run need:\n\n")[2].partition("\n\n")[0]
+    lines = paragraphs.splitlines()
+    assert sum(line.startswith("export ") for line in lines) == len(lines) - 2
+    ended = subprocess.run(
+        ["bash", "-euc", paragraphs], cwd=ROOT, env={"LC_ALL": "C.UTF-8"}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Semaphore Dialler" in ended.stdout
+    return ended.stdout.splitlines()[:1]
 
 
 @pytest.mark.parametrize("words", [["/nowhere"], ["pyproject.toml"], ["pyproject.toml", "--as-is"]], ids=" ".join)

@@ -1,16 +1,17 @@
 """docs/settings.md: every setting that the code reads, and its default."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 import pytest
 
+from rare_audit.cli import main
 from rare_audit.errors import SettingsError
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
-from rare_audit.settings import read_settings
+from rare_audit.settings import read_dry_run_settings, read_settings, read_workspace_settings
 from rare_audit.sinks.arm import PUBLIC_CLOUD
 from rare_audit.sources.log_analytics_client import DEFAULT_ENDPOINT
 from tests.docs.pages import ROOT, code, page
@@ -35,7 +36,10 @@ ELSEWHERE: Final = {
     "RARE_AUDIT_EXCLUSIONS": DEFAULT_EXCLUSIONS.relative_to(ROOT).as_posix(),
 }
 """Defaults that read_settings leaves to others."""
-ROWS: Final = [row for table in page("docs/settings.md").tables for row in table.rows]
+PAGE: Final = page("docs/settings.md")
+ROWS: Final = [row for table in PAGE.tables if "setting" in table.columns for row in table.rows]
+NEEDS: Final = {row["command"]: row for row in PAGE.table("Which command needs which settings").rows}
+STORAGE: Final = ("AzureWebJobsStorage", "RARE_AUDIT_STORAGE")
 TOLD: Final = {code(row["setting"]): row for row in ROWS}
 DEFAULTS: Final = {name: code(row["default"]) for name, row in TOLD.items() if code(row["default"])}
 
@@ -114,6 +118,45 @@ def test_required_is_what_is_missed() -> None:
         read_settings({"RARE_AUDIT_SINKS": "incidents,table"})
     missed = {problem.partition(" ")[0] for problem in raised.value.problems}
     assert missed == {name for name, row in TOLD.items() if row["default"].startswith("required")}
+
+
+def _asked(read: Callable[[Mapping[str, str]], object], *forms: Mapping[str, str]) -> set[str]:
+    """Return the names of all settings that are read in any of these environments."""
+    recorded = [Recorded(form) for form in forms]
+    for each in recorded:
+        read(each)
+    return {name for each in recorded for name in each.asked}
+
+
+def _codes(command: str, column: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", NEEDS[command][column]))
+
+
+@pytest.mark.parametrize(
+    ("command", "read"), [("`verify`", read_workspace_settings), ("`run --dry-run`", read_dry_run_settings)]
+)
+def test_what_fewer_settings_are_enough_for(command: str, read: Callable[[Mapping[str, str]], object]) -> None:
+    """What the page says that a command requires is what an empty environment lacks."""
+    with pytest.raises(SettingsError) as raised:
+        read({})
+    assert {problem.partition(" ")[0] for problem in raised.value.problems} == _codes(command, "requires")
+
+
+def test_what_fewer_settings_are_read() -> None:
+    """All that `verify` reads is named; a dry run adds whether values are stored, and storage only where it is set."""
+    alone = {"LOG_ANALYTICS_WORKSPACE_ID": GUID}
+    workspace = _asked(read_workspace_settings, alone)
+    assert workspace - set(alone) == _codes("`verify`", "reads as well")
+    dry = _asked(read_dry_run_settings, alone)
+    assert dry - workspace == {"RARE_AUDIT_STORE_VALUES"} == _codes("`run --dry-run`", "reads as well") - {"verify"}
+    stored = _asked(read_dry_run_settings, *(alone | {f"{prefix}__accountName": "account"} for prefix in STORAGE))
+    assert stored - dry == {name for name in TOLD if name.startswith(STORAGE)} - workspace
+
+
+def test_every_command_has_its_needs() -> None:
+    """Each command stands in the table of what it needs."""
+    named = {words.split()[0] for command in NEEDS for words in re.findall(r"`([^`]+)`", command)}
+    assert named == set(main.commands)
 
 
 def test_every_cell_says_something() -> None:

@@ -38,8 +38,9 @@ def test_defaults_are_those_of_the_code() -> None:
         "RARE_AUDIT_INCIDENTS": "observe",
     })  # fmt: skip
     code = {
-        "maxIncidents": settings.max_incidents, "minDays": settings.min_days, "catchUpDays": settings.catch_up_days,
-        "lateDays": settings.late_days, "retentionDays": settings.retention_days, "bookmarks": settings.bookmarks,
+        "maxIncidents": settings.max_incidents, "minDays": settings.workspace.min_days,
+        "catchUpDays": settings.catch_up_days, "lateDays": settings.late_days,
+        "retentionDays": settings.retention_days, "bookmarks": settings.bookmarks,
         "storeValues": settings.store_values,
     }  # fmt: skip
     for name, value in code.items():

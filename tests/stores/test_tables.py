@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.stores.keys import check_key, key_of
-from rare_audit.stores.sqlite import SqliteTable, _log_ahead
+from rare_audit.stores.sqlite import IN_MEMORY, SqliteTable, _log_ahead
 from tests.fakes import MemoryTable
 from tests.stores.table_contract import TableContract
 
@@ -209,6 +209,19 @@ def test_reopening(tmp_path: Path) -> None:
     with SqliteTable(path) as again:
         assert again.get("p", "r") == written
         again.put(written, unless_changed=True)
+
+
+def test_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table in memory is there for itself alone, and leaves no file behind."""
+    monkeypatch.chdir(tmp_path)
+    entity = Entity("p", "r", {"n": 1})
+    with SqliteTable(IN_MEMORY) as table, SqliteTable(IN_MEMORY) as other:
+        table.put(entity)
+        assert table.get("p", "r") is not None
+        assert other.get("p", "r") is None
+        assert list(tmp_path.iterdir()) == []
+    with SqliteTable(IN_MEMORY) as table:
+        assert table.get("p", "r") is None
 
 
 def test_keys_of_free_text() -> None:
