@@ -14,7 +14,7 @@ from rare_audit.job import uploads
 from rare_audit.job.planning import days_of, windows_of
 from rare_audit.ports import Stores
 from rare_audit.records import Run, RunFinding
-from rare_audit.reporting.coverage import coverage_of
+from rare_audit.reporting.coverage import Coverage, coverage_of
 from rare_audit.reporting.report import Delivered, Fate, Report, RunFacts, Told
 from rare_audit.reporting.report.activity import kept_activity, part_of
 from rare_audit.reporting.report.press import Page, Press
@@ -25,8 +25,20 @@ _LOOKED_BACK: Final = (50, 1_000)
 """How many of the last runs are looked through for one of a day: at first few, as it mostly is one of these."""
 
 
-def hunt_page(rule: Rule, windows: Windows, detection: Detection, places: Mapping[str, str]) -> Page:
-    """Return the page of a hunt; `places` says where the first record was that could not be read for each reason."""
+def hunt_page(
+    rule: Rule,
+    windows: Windows,
+    detection: Detection,
+    places: Mapping[str, str],
+    *,
+    coverage: Mapping[str, Coverage],
+    degraded: Sequence[str] = (),
+) -> Page:
+    """Return the page of a hunt.
+
+    `places` says where the first record was that could not be read for each reason; `coverage` is that of each day's
+    baseline, and `degraded` are the days with too few days of data before them.
+    """
     findings = detection.findings
     return press().page(
         Report(
@@ -38,6 +50,8 @@ def hunt_page(rule: Rule, windows: Windows, detection: Detection, places: Mappin
             funnel=detection.funnel,
             places=places,
             attendance=kept_activity(detection.attendance, windows, findings),
+            coverage=coverage,
+            degraded=tuple(degraded),
         )
     )
 

@@ -10,6 +10,7 @@ import msgspec
 
 from rare_audit.errors import SettingsError
 from rare_audit.places import Ingestion, Workspace, https_origin, logs_endpoint, parse_collection_rule, parse_workspace
+from rare_audit.reporting.coverage import MIN_DAYS
 from rare_audit.rules import DEFAULT_EXCLUSIONS, DEFAULT_RULE
 
 HOST_STORAGE: Final = "AzureWebJobsStorage"
@@ -65,7 +66,7 @@ class WorkspaceSettings(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str = ""
     rule: Path = DEFAULT_RULE
     exclusions: Path = DEFAULT_EXCLUSIONS
-    min_days: int = 7
+    min_days: int = MIN_DAYS
 
 
 class DryRunSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +219,7 @@ class _Reader:
             client_id=self.text("AZURE_CLIENT_ID") or self.text(f"{HOST_STORAGE}__clientId"),
             rule=self.optional("RARE_AUDIT_RULE", _file) or DEFAULT_RULE,
             exclusions=self.optional("RARE_AUDIT_EXCLUSIONS", _file) or DEFAULT_EXCLUSIONS,
-            min_days=self.number("RARE_AUDIT_MIN_DAYS", 7, least=0, most=366),
+            min_days=self.number("RARE_AUDIT_MIN_DAYS", MIN_DAYS, least=0, most=366),
         )
 
     def store_values(self) -> bool:

@@ -1,46 +1,52 @@
-"""Hunting in exports."""
+"""Hunting in exports, or in a workspace."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import click
 
-from rare_audit.cli.options import by_property_option, end_option, instant, rule_option
-from rare_audit.cli.output import drawn, opened, progress, say, try_output
-from rare_audit.detection.detector import Detector
-from rare_audit.detection.result import Detection, conclude
-from rare_audit.detection.rule import Rule
-from rare_audit.detection.ticks import TICKS_PER_DAY, format_day
-from rare_audit.detection.windows import Windows
-from rare_audit.errors import InputError
-from rare_audit.exports.export_files import ExportFiles
-from rare_audit.reporting import formats
+from rare_audit.cli import hunt_options as options
+from rare_audit.cli.hunt_report import Form, Hunt, check_output, ending, form_of, notices, results
+from rare_audit.cli.hunt_sources import hunt_files, hunt_workspace
+from rare_audit.cli.hunt_windows import Asked
+from rare_audit.cli.options import by_property_option, end_option, rule_option
+from rare_audit.cli.output import opened, say
+from rare_audit.cli.times import day, instant
+from rare_audit.exports.export_files import Reads
+from rare_audit.exports.times import DateOrder
 from rare_audit.reporting.summary import funnel_lines
 from rare_audit.rules import DEFAULT_EXCLUSIONS, load_exclusions, load_rule, unmatchable
 
-_ALMOST_A_DAY: Final = TICKS_PER_DAY - TICKS_PER_DAY // 24
+_LEVELS: Final = ("informational", "low", "medium", "high")
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option(
-    "--start", callback=instant, help="Where the window starts, UTC. Default: the last whole day in the data."
-)
+@click.command(epilog=options.EXIT_CODES)
+@click.argument("files", nargs=-1, metavar="FILE…")
+@click.option("--workspace", metavar="[GUID]", is_flag=False, flag_value="", help=options.WORKSPACE)
+@click.option("--date", "only_day", callback=day, metavar="DAY", help="Look at one UTC day.")
+@click.option("--from", "first_day", callback=day, metavar="DAY", help="The first of several UTC days.")
+@click.option("--to", "last_day", callback=day, metavar="DAY", help="The last of several UTC days (inclusive).")
+@click.option("--start", callback=instant, metavar="TIME", help="Start of one window, UTC; without --end it is open.")
 @end_option
-@click.option(
-    "--daily", is_flag=True, help="One window for each UTC day from start to end, each with its own lookback."
-)
+@click.option("--daily", is_flag=True, help="Split --start to --end into UTC days, each with its own lookback.")
 @by_property_option
 @rule_option
-@click.option("--exclusions", is_flag=True, help="Leave out the known false positives; by default nothing is.")
+@click.option("--exclusions", is_flag=True, help="Suppress the rule's published false positives.")
 @click.option("--strict", is_flag=True, help="Stop at the first record that can't be read.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv", "kql", "html"]), default="table", show_default=True
-)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, not to standard output.")
+@click.option("--lenient", is_flag=True, help=options.LENIENT)
+@click.option("--date-order", type=click.Choice([each.value for each in DateOrder]), help=options.DATE_ORDER)
+@click.option("--encoding", default="", metavar="NAME", help="The files' text encoding, if it is not UTF-8 or UTF-16.")
+@click.option("--format", "form", type=click.Choice([each.value for each in Form] + ["kql"]), help=options.FORMAT)
+@click.option("--fail-on", type=click.Choice(_LEVELS), help=options.FAIL_ON)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the results to a file.")
+@click.pass_context
 def hunt(  # noqa: PLR0913, PLR0917  (click hands over an argument for each option)
+    context: click.Context,
     files: tuple[str, ...],
+    workspace: str | None,
+    only_day: int | None,
+    first_day: int | None,
+    last_day: int | None,
     start: int | None,
     end: int | None,
     daily: bool,
@@ -48,76 +54,74 @@ def hunt(  # noqa: PLR0913, PLR0917  (click hands over an argument for each opti
     rule_file: Path,
     exclusions: bool,
     strict: bool,
-    form: str,
+    lenient: bool,
+    date_order: str | None,
+    encoding: str,
+    form: str | None,
+    fail_on: str | None,
     output: Path | None,
 ) -> None:
-    """Hunt in exports of AuditLogs: files, plain or gzip, or - for standard input.
+    """Find rare app activity in exports of Entra audit logs.
 
-    Reads Log Analytics exports (NDJSON, CSV, the query API's answer), diagnostic-settings records and Microsoft Graph
-    directoryAudits, and tells them apart by itself.
+    FILE is a file, a folder, a quoted pattern, a zip or tar archive, or - for standard input: Log Analytics exports
+    (NDJSON, CSV, the query API's answer), diagnostic-settings records, Microsoft Graph directoryAudits, the Entra
+    portal's downloads, and the unified audit log.
+
+    By default every UTC day is looked at that has 14 days of data before it.
     """
+    asked = _asked(only_day, first_day, last_day, start, end, daily=daily)
+    if bool(files) == (workspace is not None):
+        raise click.UsageError("give FILE… or --workspace, and one of them")
+    if strict and lenient:
+        raise click.UsageError("--strict and --lenient contradict each other")
+    chosen_form = form_of(form, output)
+    reads = Reads(strict, lenient, DateOrder(date_order) if date_order else None, encoding)
     rule = load_rule(rule_file)
     excluded = load_exclusions(DEFAULT_EXCLUSIONS) if exclusions else ()
     for warning in unmatchable(excluded):
         say(warning)
-    try_output(output)
-    with progress(ExportFiles(files).size) as advance:
-        source = ExportFiles(files, strict=strict, progress=advance)
-        windows = _windows(rule, source, start, end, daily=daily)
-        detector = Detector(rule, windows, by_property=by_property, exclusions=excluded)
-        detector.feed(source.events(windows.origin, windows.end))
-    detection = conclude(detector, source.reading())
-    for line in funnel_lines(detection.funnel, source.first_places()):
-        say(line)
+    check_output(output, files)
     with opened(output) as file:
-        for line in _results(form, rule, windows, detection, source.first_places(), file):
+        if workspace is None:
+            found = hunt_files(files, reads, asked, rule, excluded, by_property=by_property)
+        else:
+            found = hunt_workspace(workspace, asked, rule, excluded, by_property=by_property)
+        outcome = Hunt(rule, found, lenient=lenient)
+        _say_all(outcome, chosen_form, is_file=output is not None)
+        for line in results(outcome, chosen_form, file):
             file.write(line + "\n")
+    last = ending(outcome)
+    if last:
+        say(last)
+    context.exit(outcome.exit_code(fail_on))
 
 
-def _windows(rule: Rule, source: ExportFiles, start: int | None, end: int | None, *, daily: bool) -> Windows:
-    """Return the windows asked for; what was left open is read off the data, and said."""
-    last = source.last_instant() if start is None or (daily and end is None) else None
-    try:
-        if start is None:
-            start = _last_whole_day(last, end)
-            end = start + TICKS_PER_DAY
-            say(f"no --start: the last whole UTC day in the data is {format_day(start)}")
-        if not daily:
-            return Windows.single(start, end, rule.lookback_days)
-        if end is None:
-            end = max(start, last or 0) // TICKS_PER_DAY * TICKS_PER_DAY + TICKS_PER_DAY
-        if start % TICKS_PER_DAY or end % TICKS_PER_DAY:
-            raise InputError("--daily splits into whole UTC days: --start and --end must be midnights")
-        return Windows.days(start, end, rule.lookback_days)
-    except ValueError as error:
-        raise InputError(f"no such window: {error}") from error
+def _asked(
+    only_day: int | None,
+    first_day: int | None,
+    last_day: int | None,
+    start: int | None,
+    end: int | None,
+    *,
+    daily: bool,
+) -> Asked:
+    """Return what is asked for, in one of the ways there are. Raises click.UsageError."""
+    forms = [only_day is not None, first_day is not None or last_day is not None, start is not None or end is not None]
+    if sum(forms) > 1:
+        raise click.UsageError("give --date, or --from and --to, or --start and --end")
+    if daily and (forms[0] or forms[1]):
+        raise click.UsageError("--daily goes with --start; --date, --from and --to are about days already")
+    if only_day is not None:
+        return Asked(only_day, only_day)
+    if first_day is not None and last_day is not None and last_day < first_day:
+        raise click.UsageError("--to is before --from")
+    return Asked(first_day, last_day, start, end, daily)
 
 
-def _last_whole_day(last: int | None, end: int | None) -> int:
-    """Return the start of the last UTC day that the data covers to its end: its last event is in the final hour."""
-    if end is not None:
-        raise InputError("--end needs --start")
-    if last is None:
-        raise InputError("there is no event in the data, so no day to hunt in; give --start")
-    today, time_of_day = last // TICKS_PER_DAY * TICKS_PER_DAY, last % TICKS_PER_DAY
-    return today if time_of_day >= _ALMOST_A_DAY else today - TICKS_PER_DAY
-
-
-def _results(
-    form: str, rule: Rule, windows: Windows, detection: Detection, places: Mapping[str, str], file: IO[str]
-) -> Iterable[str]:
-    if form == "html":
-        from rare_audit.pages import hunt_page  # noqa: PLC0415  (templates are slow to load)
-
-        return [hunt_page(rule, windows, detection, places).html]
-    if form == "json":
-        return [formats.json_document(rule, windows, detection)]
-    if form == "csv":
-        return formats.csv_lines(detection)
-    if form == "kql":
-        return formats.kql_lines(detection)
-    if not detection.findings:
-        return ["nothing rare"]
-    from rare_audit.reporting.table import finding_table  # noqa: PLC0415  (rich is slow to load)
-
-    return [drawn(finding_table(detection.findings, rule.lookback_days), file)]
+def _say_all(outcome: Hunt, form: Form, *, is_file: bool) -> None:
+    """Write to standard error what there is to know before the results are believed, then the funnel."""
+    if form is not Form.TABLE or is_file or not options.is_one_terminal():
+        for line in notices(outcome):
+            say(line)
+    for line in funnel_lines(outcome.detection.funnel, outcome.found.places, outcome.found.details):
+        say(line)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from rare_audit.cli.options import by_property_option, end_option, instant, rule_option
+from rare_audit.cli.options import by_property_option, end_option, rule_option
+from rare_audit.cli.times import instant
 from rare_audit.detection.query import render
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import InputError

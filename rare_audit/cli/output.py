@@ -1,9 +1,11 @@
 """Where the words of commands go: lines, tables, files, a bar, and what the log has to say."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -36,28 +38,47 @@ def drawn(table: "RenderableType", file: IO[str]) -> str:
     return captured.get().rstrip("\n")
 
 
-def try_output(output: Path | None) -> None:
-    """Find out before the work is done, not after, that a file can't be written. Raises InputError."""
-    if output is not None:
-        with explained(output):
-            output.open("ab").close()
-
-
 @contextmanager
 def opened(output: Path | None) -> Iterator[IO[str]]:
-    """Open a file for results, or standard output where there is none. Raises InputError."""
+    """Open a file for results, or standard output where there is none. Raises InputError.
+
+    A file is written beside its place and moved there when the block is done: what fails in between leaves what was
+    there before as it was, and nothing behind. That it can be written shows at once.
+    """
     if output is None:
         yield sys.stdout
         return
-    with explained(output), output.open("w", encoding="utf-8") as file:
-        yield file
+    with opened_binary(output) as file:
+        text = TextIOWrapper(file, encoding="utf-8", write_through=True)
+        yield text
+        text.detach()
+
+
+@contextmanager
+def opened_binary(output: Path) -> Iterator[IO[bytes]]:
+    """Open a file for bytes, as `opened` does for text. Raises InputError."""
+    with explained(output):
+        place = output.resolve()
+        if place.exists() and not place.is_file():  # a device or a pipe can't be replaced; a folder is refused
+            with place.open("wb") as file:
+                yield file
+            return
+        part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        try:
+            with part.open("xb") as file:
+                yield file
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def explained(output: Path) -> Iterator[None]:
-    """Tell what goes wrong with a file while the block runs as InputError."""
+    """Raise what goes wrong with a file while the block runs as InputError."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # standard output's, not the file's
     except OSError as error:
         raise InputError(f"{output}: can't be written: {error.strerror}") from error
 

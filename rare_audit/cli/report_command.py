@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rare_audit.cli.output import opened, say, try_output, warnings_said
+from rare_audit.cli.output import opened, say, warnings_said
 from rare_audit.detection.ticks import day_ticks
 from rare_audit.errors import InputError
 from rare_audit.reporting.text import one_line
@@ -40,13 +40,12 @@ def report(run_id: str | None, day: str | None, home: Path | None, output: Path 
         raise click.UsageError("expected --run or --date, and one of them")
     if day is not None:
         _check(day)
-    try_output(output)
-    with _kept(home) as (stores, rule), warnings_said():
-        run = run_of_day(stores, rule, day) if day else _run(stores, run_id or "")
-        if run is None:
-            raise InputError(f"no run of {day} is kept; have it done with: run --date {day}")
-        page = run_page(stores, rule, run, day or "")
     with opened(output) as file:
+        with _kept(home) as (stores, rule), warnings_said():
+            run = run_of_day(stores, rule, day) if day else _run(stores, run_id or "")
+            if run is None:
+                raise InputError(f"no run of {day} is kept; have it done with: run --date {day}")
+            page = run_page(stores, rule, run, day or "")
         file.write(page.html)
     if output:
         say(f"run {run.id}: {output}, {len(page.html.encode()):,} bytes")

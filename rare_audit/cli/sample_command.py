@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rare_audit.cli.output import explained
+from rare_audit.cli.output import opened_binary
 
 
 @click.command()
@@ -20,7 +20,7 @@ def sample(events: int, seed: int, output: Path | None) -> None:
     if output is None:
         sys.stdout.buffer.writelines(sample_lines(events, seed))
         return
-    with explained(output), output.open("wb") as file:
+    with opened_binary(output) as file:
         if output.suffix != ".gz":
             file.writelines(sample_lines(events, seed))
             return

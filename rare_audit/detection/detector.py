@@ -7,7 +7,9 @@ from typing import Final
 
 from rare_audit.detection import kql
 from rare_audit.detection.candidates import Candidate
+from rare_audit.detection.data import Data
 from rare_audit.detection.event import (
+    DAY,
     HOUR,
     NO_TARGET,
     AuditEvent,
@@ -18,6 +20,7 @@ from rare_audit.detection.event import (
     may_count,
     targets_of,
 )
+from rare_audit.detection.met import Met
 from rare_audit.detection.rows import Drop, last_drop, property_rows, screened
 from rare_audit.detection.rule import ROW_COLUMNS, Exclusion, Ignored, Rule
 from rare_audit.detection.ticks import TICKS_PER_DAY
@@ -26,6 +29,8 @@ from rare_audit.detection.windows import Windows
 QUICK: Final = frozenset(map(ROW_COLUMNS.index, ROW_COLUMNS[:4]))
 """The columns that two events share which look alike up to their first target's properties."""
 MOST_REMEMBERED: Final = 1 << 15
+_LATEST: Final = "~"
+"""Text behind every instant's."""
 TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 
 Combination = tuple[str, str, str, str, str]
@@ -51,8 +56,7 @@ class Detector:
         self.by_property = by_property
         self.seen: dict[Key, int] = {}
         self.candidates: dict[tuple[int, Combination], Candidate] = {}
-        self.outside = self.baseline_events = self.baseline_app_initiated = 0
-        self.current_events = self.current_app_initiated = self.on_first_tick = self.known = 0
+        self.on_first_tick = self.known = self.repeated = 0
         self.dropped: Counter[Drop] = Counter()
         self.dropped_rows: Counter[Drop] = Counter()
         self.exclusions = [(each.name, each.conditions) for each in exclusions if each.enabled]
@@ -62,21 +66,91 @@ class Detector:
         self._pick = itemgetter(*columns)
         self._key_is_quick = QUICK.issuperset(columns)
         self._slots: dict[str, int] = {}
+        self._events = [0] * (windows.last_slot + 2)  # of each slot; the last is what lies outside, slot -1
+        self._by_apps = [0] * (windows.last_slot + 2)
+        self._days_outside: Counter[str] = Counter()
+        self._first = self._last = ""
+        self._met = Met()
         self._glances: dict[Glance, Key] = {}
 
     def feed(self, events: Iterable[AuditEvent]) -> None:
         """Take events in."""
-        slots, lookback_days = self._slots, self.windows.lookback_days
+        slots, lookback_days, by_slot = self._slots, self.windows.lookback_days, self._events
+        first, last = self._first or _LATEST, self._last
         for event in events:
-            slot = slots.get(event.time_generated[HOUR])
+            time = event.time_generated
+            # Compared as text, which is exact to the second: all that is said of them.
+            if time < first:
+                first = self._first = time
+            if time > last:
+                last = self._last = time
+            slot = slots.get(time[HOUR])
             if slot is None:
                 slot = self._slot(event)
+            by_slot[slot] += 1
             if slot < 0:
-                self.outside += 1
+                self._pass_over(event)
             elif slot < lookback_days:
                 self._learn(event, slot)
             else:
                 self._examine(event, slot)
+
+    @property
+    def outside(self) -> int:
+        """How many events lie outside the windows and their lookbacks."""
+        return self._events[-1]
+
+    @property
+    def baseline_events(self) -> int:
+        """How many events lie before the first window, within its lookback."""
+        return sum(self._events[: self.windows.lookback_days])
+
+    @property
+    def baseline_app_initiated(self) -> int:
+        """How many of those an app started."""
+        return sum(self._by_apps[: self.windows.lookback_days])
+
+    @property
+    def current_events(self) -> int:
+        """How many events lie in the windows."""
+        return sum(self._events[self.windows.lookback_days : -1])
+
+    @property
+    def current_app_initiated(self) -> int:
+        """How many of those an app started."""
+        return sum(self._by_apps[self.windows.lookback_days : -1])
+
+    def data(self) -> Data:
+        """Return what was read so far."""
+        days_by_apps = self._days_outside + Counter(self._by_day(self._by_apps))
+        return Data(
+            events=sum(self._events),
+            by_apps=sum(self._by_apps),
+            first=self._first,
+            last=self._last,
+            days=self._by_day(self._events),
+            days_by_apps=dict(sorted(days_by_apps.items())),
+        )
+
+    def _by_day(self, counts: list[int]) -> dict[str, int]:
+        return {self.windows.day(slot): count for slot, count in enumerate(counts[:-1]) if count}
+
+    def _pass_over(self, event: AuditEvent) -> None:
+        """Count an event outside all windows: if an app started it, whoever looks for events may look there."""
+        initiator, _ = screened(json_text(event.initiated_by), event.operation_name or "", self._ignored)
+        if initiator is not None:
+            self._by_apps[-1] += 1
+            self._days_outside[event.time_generated[DAY]] += 1
+
+    def _is_repeated(self, event: AuditEvent, initiated_by: str) -> bool:
+        """Tell whether an event of a window is the same record as one before, by its Id and all that is read of it."""
+        if not event.id:
+            return False
+        content = (
+            event.id, event.time_generated, event.operation_name, event.category, event.correlation_id, event.result,
+            event.resource_group, event.type, initiated_by, json_text(event.target_resources),
+        )  # fmt: skip
+        return self._met.add(hash(content))
 
     def _slot(self, event: AuditEvent) -> int:
         """Return an event's slot, and remember that of its hour where a whole hour has one."""
@@ -91,12 +165,11 @@ class Detector:
 
     def _learn(self, event: AuditEvent, slot: int) -> None:
         """Baseline: look only as far into the event as is needed to know that its key is marked for that day."""
-        self.baseline_events += 1
         initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
         initiator, drop = screened(initiated_by, operation, self._ignored)
         if initiator is None:
             return
-        self.baseline_app_initiated += 1
+        self._by_apps[slot] += 1
         if drop is not None:
             return
         target_resources = json_text(event.target_resources)
@@ -123,12 +196,14 @@ class Detector:
 
     def _examine(self, event: AuditEvent, slot: int) -> None:
         """Current: mark the event's keys, and keep what counts in it unless all its keys are known already."""
-        self.current_events += 1
-        operation = event.operation_name or ""
-        initiator, drop = screened(json_text(event.initiated_by), operation, self._ignored)
+        initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
+        initiator, drop = screened(initiated_by, operation, self._ignored)
         if initiator is None:
             return
-        self.current_app_initiated += 1
+        self._by_apps[slot] += 1
+        if self._is_repeated(event, initiated_by):
+            self.repeated += 1
+            return
         if drop is not None:
             self.dropped[drop] += 1
             return

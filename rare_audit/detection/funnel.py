@@ -11,6 +11,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     unreadable: dict[str, int] = {}
     skipped: dict[str, int] = {}
+    files: dict[str, int] = {}
+    """Whole files, of a folder or an archive, that could not be read, by reason."""
+
+    @property
+    def lost(self) -> int:
+        """How many records and files could not be read."""
+        return sum(self.unreadable.values()) + sum(self.files.values())
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,12 +31,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 class Current(msgspec.Struct, frozen=True, kw_only=True):
     """Events of the asked-for windows.
 
-    `app_initiated = sum(dropped) + on_first_tick + known + rare` and `rare = sum(excluded) + reported`.
+    `app_initiated = repeated + sum(dropped) + on_first_tick + known + rare` and `rare = sum(excluded) + reported`.
     `dropped_rows` counts property rows of app-initiated events, `dropped` whole events.
     """
 
     events: int = 0
     app_initiated: int = 0
+    repeated: int = 0
+    """Events with the Id and the content of one before: overlapping files, repeated deliveries. Counted once."""
     dropped: dict[Drop, int] = {}
     dropped_rows: dict[Drop, int] = {}
     on_first_tick: int = 0
@@ -37,6 +46,11 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
     rare: int = 0
     excluded: dict[str, int] = {}
     reported: int = 0
+
+    @property
+    def unreadable(self) -> int:
+        """How many events were dropped because their changes could not be read, and not by what they say."""
+        return self.dropped.get(Drop.UNREADABLE, 0)
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from rare_audit.detection import kql
 from rare_audit.detection.candidates import Gathered, Part
+from rare_audit.detection.data import Data
 from rare_audit.detection.detector import Combination, Detector
 from rare_audit.detection.finding import Finding, content_id
 from rare_audit.detection.funnel import Baseline, Current, Funnel, Reading
@@ -20,6 +21,7 @@ class Detection(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     funnel: Funnel
     attendance: Attendance = Attendance()
+    data: Data = Data()
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -50,7 +52,7 @@ def conclude(detector: Detector, reading: Reading) -> Detection:
     histories = Histories(detector, (group.combination[1] for group in groups))
     findings = sorted((_finding(detector, group, histories) for group in groups), key=_order)
     funnel = _funnel(detector, reading, rare, known, len(findings))
-    return Detection(tuple(findings), funnel, histories.attendance())
+    return Detection(tuple(findings), funnel, histories.attendance(), detector.data())
 
 
 def _is_rare(detector: Detector, slot: int, combination: Combination, property_name: str) -> bool:
@@ -122,6 +124,7 @@ def _funnel(detector: Detector, reading: Reading, rare: Counter[str], known: int
         current=Current(
             events=detector.current_events,
             app_initiated=detector.current_app_initiated,
+            repeated=detector.repeated,
             dropped={drop: detector.dropped[drop] for drop in Drop},
             dropped_rows={drop: detector.dropped_rows[drop] for drop in Drop if drop.is_about_rows},
             on_first_tick=detector.on_first_tick,

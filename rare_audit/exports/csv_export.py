@@ -1,109 +1,147 @@
-"""Log Analytics exports as CSV, with dynamic columns as JSON text."""
+"""Exports as CSV: of Log Analytics, of the Entra portal, of the unified audit log."""
 
 import csv
 import io
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
 from rare_audit.detection.event import AuditEvent
 from rare_audit.errors import InputError
-from rare_audit.exports.shapes import instant
+from rare_audit.exports import portal_csv, unified
+from rare_audit.exports.context import Context, checked
+from rare_audit.exports.csv_header import (
+    TIME_COLUMNS,
+    Header,
+    Kind,
+    check_columns,
+    header_of,
+    kind_of,
+    says_nothing,
+)
+from rare_audit.exports.opening import HEAD
 from rare_audit.sources.tally import Tally, UnreadableError
 
 LONGEST_LINE: Final = 4 << 20
-TIME_COLUMNS: Final = ("TimeGenerated", "TimeGenerated [UTC]")
+csv.field_size_limit(LONGEST_LINE)  # the library's own limit is 128 KiB, which a long TargetResources passes
 
-_PORTAL_TIME: Final = re.compile(
-    r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>\d{4}),? "
-    r"(?P<hour>\d\d?)(?P<rest>:\d\d:\d\d(?:\.\d+)?)[ \u202f](?P<half>[AP])M",
-    re.ASCII,
-)
+Convert = Callable[[list[str]], AuditEvent | str]
 
 
-def csv_rows(file: io.BufferedReader, name: str, tally: Tally) -> Iterator[AuditEvent]:
+def csv_rows(file: io.BufferedReader, name: str, tally: Tally, context: Context) -> Iterator[AuditEvent]:
     """Yield the events of a CSV export; columns that no event needs are ignored, and so is their order.
 
-    Raises InputError where the header has no TimeGenerated in UTC.
+    Raises InputError where the header lacks a column that the rule reads.
     """
+    header = header_of(file.peek()[:HEAD])
+    if header is None:
+        raise InputError(f"{name} has no header with the columns of an export")
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-    rows = _numbered_rows(text, name)
-    header = next((row for _, row in rows if isinstance(row, list)), [])
-    convert = partial(_event, header, _time_column(header, name))
-    for place, row in rows:
+    for number in range(1, header.before + 1):
+        line = text.readline(LONGEST_LINE)
+        if not says_nothing(line.removeprefix("\ufeff")):
+            tally.reject(UnreadableError("line before the header"), f"{name}:{number}")
+    convert = _converter(header, name, context)
+    rows = _numbered_rows(text, name, header)
+    next(rows, None)  # the header itself
+    for place, lines, row in rows:
         if isinstance(row, csv.Error):
-            tally.reject(UnreadableError("not CSV"), place)
+            # Up to the next quotation mark everything is one cell: each line that it took may have been a record.
+            tally.reject(UnreadableError("not CSV", str(row)), place, max(1, lines))
+            continue
+        again = _header_again(row, header)
+        if again:
+            header, convert = again, _converter(again, name, context)
+            continue
+        if len(row) != len(header.columns):
+            error = UnreadableError("wrong number of columns", f"found {len(row)} for {len(header.columns)}")
+            tally.reject(error, place, max(1, lines))
             continue
         event = tally.take(convert, row, place)
         if event is not None:
+            tally.has_text = tally.has_text or not all(map(str.isascii, row))
             yield event
 
 
-def _numbered_rows(text: io.TextIOWrapper, name: str) -> Iterator[tuple[str, list[str] | csv.Error]]:
-    """Yield each row that is not blank, or why it is none, with the line it begins at."""
-    reader = csv.reader(_lines(text, name), strict=True)
+def _numbered_rows(
+    text: io.TextIOWrapper, name: str, header: Header
+) -> Iterator[tuple[str, int, list[str] | csv.Error]]:
+    """Yield each row that is not blank, or why it is none, with the line it begins at and how many lines it takes."""
+    reader = csv.reader(_lines(text, name), delimiter=header.separator, strict=True)
     while True:
-        place = f"{name}:{reader.line_num + 1}"
+        before = reader.line_num
+        place = f"{name}:{header.before + before + 1}"
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield place, error
+            yield place, reader.line_num - before, error
             continue
         if len(row) > 1 or "".join(row).strip():
-            yield place, row
+            yield place, reader.line_num - before, row
 
 
 def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
     for line in iter(partial(text.readline, LONGEST_LINE), ""):
         if len(line) == LONGEST_LINE:
             raise InputError(f"{name} has a line longer than 4 MiB, as no CSV export has")
-        yield line
+        yield line.removeprefix("\ufeff")
 
 
-def _time_column(header: list[str], name: str) -> str:
-    for column in TIME_COLUMNS:
-        if column in header:
-            return column
-    raise InputError(f"{name} has no TimeGenerated column, in UTC, in its header")
-
-
-def _event(header: list[str], time_column: str, row: list[str]) -> AuditEvent:
-    """Return a row's event; an empty cell is null, as is a column that is not there. Raises UNREADABLE."""
-    if len(row) != len(header):
-        raise UnreadableError("wrong number of columns")
-    cells = dict(zip(header, row, strict=True))
-    return AuditEvent(
-        time_generated=_instant(cells[time_column]),
-        operation_name=_text(cells, "OperationName"),
-        category=_text(cells, "Category"),
-        id=_text(cells, "Id"),
-        correlation_id=_text(cells, "CorrelationId"),
-        result=_text(cells, "Result"),
-        resource_group=_text(cells, "ResourceGroup"),
-        type=_text(cells, "Type"),
-        initiated_by=_text(cells, "InitiatedBy"),
-        target_resources=_text(cells, "TargetResources"),
+def _header_again(row: list[str], header: Header) -> Header | None:
+    """Return the header that stands in the middle of a file that was joined from several."""
+    columns = tuple(cell.strip() for cell in row)
+    if columns == header.columns:
+        return header
+    # A record's own cells may hold one such name; no record holds a header's.
+    needed = (
+        {"OperationName", "InitiatedBy", "TargetResources"} if header.kind is Kind.ROWS else set(header.columns[:3])
     )
+    kind = kind_of(columns) if needed.issubset(columns) else None
+    return Header(columns, header.separator, kind, header.before) if kind else None
 
 
-def _text(cells: dict[str, str], column: str) -> str | None:
-    cell = cells.get(column, "")
-    if not cell.isascii():
-        cell.encode()  # raises UnicodeEncodeError for bytes that were no UTF-8
-    return cell or None
+def _converter(header: Header, name: str, context: Context) -> Convert:
+    """Return what makes an event of a row. Raises InputError where a column is missing."""
+    check_columns(header, name, lenient=context.lenient)
+    if header.kind is Kind.PORTAL:
+        context.notes.add(portal_csv.LACKS)
+        return lambda row: checked(portal_csv.portal_event(_cells(header, row), context.clock), context)
+    if header.kind is Kind.UNIFIED:
+        context.notes.add(unified.LACKS)
+        return lambda row: _unified_event(_cells(header, row), context)
+    time_column = next(column for column in TIME_COLUMNS if column in header.columns)
+    return lambda row: checked(_row_event(_cells(header, row), time_column, context), context)
 
 
-def _instant(cell: str) -> str:
-    """Return a time as the query API prints it, or as the portal's CSV does: `8/2/2021, 1:29:25.983 PM`."""
-    found = _PORTAL_TIME.fullmatch(cell)
-    if found is None:
-        return instant(cell)
-    hour = int(found["hour"])
-    if not 1 <= hour <= 12:
-        raise UnreadableError("no readable time")
-    hour = hour % 12 + (12 if found["half"] == "P" else 0)
-    day = f"{found['year']}-{int(found['month']):02d}-{int(found['day']):02d}"
-    return instant(f"{day}T{hour:02d}{found['rest']}")
+def _cells(header: Header, row: list[str]) -> dict[str, str]:
+    for cell in row:
+        if not cell.isascii():
+            cell.encode()  # raises UnicodeEncodeError for bytes that were no UTF-8
+    return dict(zip(header.columns, row, strict=True))
+
+
+def _unified_event(cells: dict[str, str], context: Context) -> AuditEvent | str:
+    event = unified.unified_event(cells[unified.AUDIT_DATA_COLUMN], context.clock)
+    return event if isinstance(event, str) else checked(event, context)
+
+
+def _row_event(cells: dict[str, str], time_column: str, context: Context) -> AuditEvent:
+    """Return a row's event; an empty cell is null, as is a column that is not there. Raises UNREADABLE."""
+
+    def text(column: str) -> str | None:
+        return cells.get(column) or None
+
+    return AuditEvent(
+        time_generated=context.clock(cells[time_column]),
+        operation_name=text("OperationName"),
+        category=text("Category"),
+        id=text("Id"),
+        correlation_id=text("CorrelationId"),
+        result=text("Result"),
+        resource_group=text("ResourceGroup"),
+        type=text("Type"),
+        initiated_by=text("InitiatedBy"),
+        target_resources=text("TargetResources"),
+    )

@@ -4,17 +4,18 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import BinaryIO, Final
 
 from rare_audit.errors import InputError
 
 CHUNK: Final = 1 << 20
-LONGEST_VALUE: Final = 64 << 20
+LONGEST_VALUE: Final = 4 << 20
+"""Characters of the longest value that is taken whole. Scanning one takes up to fifty times as much memory."""
 _MARGIN: Final = 16
 """A number, literal or escape cut at the end of a chunk is shorter than this."""
 
-_BLANK: Final = re.compile(r"[ \t\n\r]*")
+_BLANK: Final = re.compile(r"[ \t\n\r\ufeff]*")
+"""White space between values, and the byte-order marks of files that were joined."""
 _MARK: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}"]', re.DOTALL)
 # Numbers stay text: nothing here needs them, and int() refuses very long ones.
 _scan: Final = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
@@ -28,7 +29,8 @@ class JsonStream:
     """A cursor in a file of JSON documents, one after the other.
 
     Bytes that are not UTF-8 pass through as they are, for whoever decodes the values to judge. Every method raises
-    EndsEarlyError where the file stops too soon, and InputError where it is not JSON or a value is longer than 64 MiB.
+    EndsEarlyError where the file stops too soon, and InputError where it is not JSON or a value that is taken is longer
+    than 4 MiB.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -39,6 +41,7 @@ class JsonStream:
         self._text = ""
         self._at = 0
         self._passed = 0
+        self._lines = 0
         self._ended = False
 
     def peek(self) -> str:
@@ -59,7 +62,7 @@ class JsonStream:
                 _, end = _scan(self._text, self._at)
             except json.JSONDecodeError as error:
                 if not self._cut(error):
-                    raise self._malformed(error.pos) from error
+                    raise self._malformed(error.pos, _what_is_wrong(error)) from error
             except RecursionError:
                 self._skip()
                 raise
@@ -69,8 +72,10 @@ class JsonStream:
             self._grow()
 
     def drop(self) -> None:
-        """Pass over the next value."""
-        with suppress(RecursionError):
+        """Pass over the next value; an array or object may be as long as it likes."""
+        if self.peek() in "[{":
+            self._skip()
+        else:
             self.value()
 
     def elements(self) -> Iterator[None]:
@@ -85,6 +90,8 @@ class JsonStream:
                 self._at += 1
                 return
             self._expect(",")
+            if self.peek() == "]":
+                raise self._malformed(self._at, "trailing comma before ']'")
 
     def members(self) -> Iterator[str]:
         """Enter an object and stop at each member's value, which the caller has to take; yields the member's name."""
@@ -102,6 +109,16 @@ class JsonStream:
                 self._at += 1
                 return
             self._expect(",")
+            if self.peek() == "}":
+                raise self._malformed(self._at, "trailing comma before '}'")
+
+    def end(self) -> None:
+        """Check that what follows a document is another, or nothing."""
+        letter = self.peek()
+        if letter == ",":
+            raise self._malformed(self._at, "trailing comma: values that are not in an array have none between them")
+        if letter and letter in "]}:":
+            raise self._malformed(self._at, f"a '{letter}' too many")
 
     def _expect(self, letter: str) -> None:
         if self.peek() != letter:
@@ -119,6 +136,7 @@ class JsonStream:
             return False
         piece = self._file.read(max(CHUNK, len(self._text) - self._at))
         self._passed += self._at
+        self._lines += self._text.count("\n", 0, self._at)
         self._text = self._text[self._at :] + self._decoder.decode(piece, final=not piece)
         self._at = 0
         self._ended = not piece
@@ -127,7 +145,7 @@ class JsonStream:
     def _grow(self) -> None:
         """Read on because the value at the cursor is not all there yet."""
         if len(self._text) - self._at > LONGEST_VALUE:
-            raise InputError(f"{self._name} has a value longer than 64 MiB at character {self._passed + self._at}")
+            raise InputError(f"{self._name} has a value longer than 4 MiB at character {self._passed + self._at}")
         if not self._more():
             raise self._ends_early()
 
@@ -149,10 +167,20 @@ class JsonStream:
                 return
 
     def _unexpected(self) -> InputError:
-        return self._malformed(self._at) if self.peek() else self._ends_early()
+        letter = self.peek()
+        return self._malformed(self._at, f"unexpected {letter!a}") if letter else self._ends_early()
 
     def _ends_early(self) -> EndsEarlyError:
         return EndsEarlyError(f"{self._name} ends early: its JSON is not finished")
 
-    def _malformed(self, at: int) -> InputError:
-        return InputError(f"{self._name} is not valid JSON at character {self._passed + at}")
+    def _malformed(self, at: int, why: str) -> InputError:
+        line = self._lines + self._text.count("\n", 0, at) + 1
+        return InputError(f"{self._name} is not valid JSON at character {self._passed + at} (line {line}): {why}")
+
+
+def _what_is_wrong(error: json.JSONDecodeError) -> str:
+    """Return what Python's reader found, in words that are the same in all its versions."""
+    before = error.doc[: error.pos + 1].rstrip()[-2:]
+    if error.msg.startswith("Illegal trailing comma") or (before[:1] == "," and before[1:] in ("}", "]")):
+        return "trailing comma"
+    return error.msg[:1].lower() + error.msg[1:]

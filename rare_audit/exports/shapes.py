@@ -1,69 +1,66 @@
-"""The record shapes that audit events come in, each converted to an AuditEvent.
+"""The shapes that audit events come in, each converted to an AuditEvent.
 
-Log Analytics rows: https://learn.microsoft.com/azure/azure-monitor/reference/tables/auditlogs.
+A record is recognised by its own members, never by what it is wrapped in.
+
 Diagnostic-settings records: https://learn.microsoft.com/azure/azure-monitor/platform/resource-logs-schema, with the
 audit event as Microsoft Graph words it in `properties`.
-Graph: https://learn.microsoft.com/graph/api/resources/directoryaudit.
+Graph: https://learn.microsoft.com/graph/api/resources/directoryaudit. PowerShell's Get-Mg commands write the same with
+capital initials: https://github.com/microsoftgraph/msgraph-sdk-powershell/issues/886.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from rare_audit.detection import kql
-from rare_audit.detection.event import AuditEvent, decode_event, utc_text
+from rare_audit.detection.event import AuditEvent
+from rare_audit.exports.context import Context, checked, found, missing
+from rare_audit.exports.rows import row_event
+from rare_audit.exports.unified import LACKS, is_unified_record, unified_event
 from rare_audit.sources.tally import UnreadableError
 
 AUDIT_LOGS: Final = "AuditLogs"
+_TEXT: Final = str | None
 
 
-def instant(value: Any) -> str:
-    """Return the instant that a time column's text names, as an event holds it; UnreadableError where it names none."""
-    if not isinstance(value, str):
-        raise UnreadableError("no readable time")
-    try:
-        return utc_text(value)
-    except ValueError as error:
-        raise UnreadableError("no readable time") from error
+class _Audit(msgspec.Struct, rename="camel"):
+    """A directoryAudit; also what stands in a diagnostic record's `properties`."""
 
-
-class _Activity(msgspec.Struct, rename="camel"):
-    activity_display_name: Any = None
-
-
-class _Properties(msgspec.Struct, rename="camel"):
+    activity_date_time: Any = msgspec.UNSET
     activity_display_name: str | None = None
     operation_name: str | None = None
     category: str | None = None
     correlation_id: str | None = None
     id: str | None = None
     result: str | None = None
-    initiated_by: Any = None
-    target_resources: Any = None
-
-
-class _DirectoryAudit(_Properties, rename="camel"):
-    activity_date_time: Any = None
+    initiated_by: Any = msgspec.UNSET
+    target_resources: Any = msgspec.UNSET
 
 
 class _DiagnosticRecord(msgspec.Struct, rename="camel"):
-    time: Any = None
+    time: Any = msgspec.UNSET
     category: str | None = None
     operation_name: str | None = None
     correlation_id: str | None = None
     properties: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Activity(msgspec.Struct, rename="camel"):
+    activity_display_name: Any = None
+
+
 _decode_activity: Final = msgspec.json.Decoder(_Activity).decode
-_decode_properties: Final = msgspec.json.Decoder(_Properties).decode
-_decode_audit: Final = msgspec.json.Decoder(_DirectoryAudit).decode
+_decode_audit: Final = msgspec.json.Decoder(_Audit).decode
 _decode_record: Final = msgspec.json.Decoder(_DiagnosticRecord).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def diagnostic_event(record: bytes) -> AuditEvent | str:
-    """Return the event of a diagnostic-settings record, or its category where it is no audit event.
+def diagnostic_event(record: bytes, context: Context) -> AuditEvent | str:
+    """Return the event of a diagnostic-settings record, or its category where it is not an audit event.
 
     Columns that the record itself has come first, as Log Analytics takes OperationName and CorrelationId from there;
     the category is the one in `properties`, since the record's own is the name of the log. Raises UNREADABLE.
@@ -71,85 +68,164 @@ def diagnostic_event(record: bytes) -> AuditEvent | str:
     outer = _decode_record(record)
     category = outer.category or ""
     in_audit_log = category.lower() == AUDIT_LOGS.lower()
-    if not in_audit_log and not _has_activity(outer.properties):
+    properties = bytes(outer.properties)
+    if not in_audit_log and not _has_activity(properties):
         if not category:
             raise UnreadableError("no category")
         return category
-    inner = _decode_properties(outer.properties)
-    return AuditEvent(
-        time_generated=instant(outer.time),
-        operation_name=outer.operation_name or inner.operation_name or inner.activity_display_name,
-        category=inner.category or (None if in_audit_log else outer.category),
-        id=inner.id,
+    inner = _decode_audit(_properties(properties))
+    if inner.target_resources is msgspec.UNSET:  # what is null is left out of some records
+        inner = msgspec.structs.replace(inner, target_resources=None)
+    operation = outer.operation_name or inner.operation_name or inner.activity_display_name
+    own_category = None if in_audit_log else outer.category
+    time = inner.activity_date_time if outer.time is msgspec.UNSET else outer.time
+    return _event(
+        msgspec.structs.replace(inner, category=inner.category or own_category),
+        context,
+        time=("time", time),
+        operation=("operationName", operation),
         correlation_id=outer.correlation_id or inner.correlation_id,
-        result=inner.result,
-        type=AUDIT_LOGS,
-        initiated_by=inner.initiated_by,
-        target_resources=inner.target_resources,
     )
 
 
-def _has_activity(properties: msgspec.Raw) -> bool:
+def _properties(raw: bytes) -> bytes:
+    """Return `properties` as JSON of an object, where it is that, or JSON text of one: Event Hubs carry both."""
+    if not raw.startswith(b'"'):
+        return raw
+    text = _decode_text(raw)
+    if not text.lstrip().startswith("{"):
+        raise UnreadableError("properties is not a JSON object", found(text))
+    return text.encode()
+
+
+def _has_activity(properties: bytes) -> bool:
     try:
-        return _decode_activity(properties).activity_display_name is not None
-    except kql.NOT_JSON:
+        return _decode_activity(_properties(properties)).activity_display_name is not None
+    except (*kql.NOT_JSON, UnreadableError):
         return False
 
 
-def graph_event(audit: bytes) -> AuditEvent:
-    """Return the event of a Graph directoryAudit; raises UNREADABLE."""
-    read = _decode_audit(audit)
-    return AuditEvent(
-        time_generated=instant(read.activity_date_time),
-        operation_name=read.activity_display_name,
-        category=read.category,
-        id=read.id,
-        correlation_id=read.correlation_id,
-        result=read.result,
-        type=AUDIT_LOGS,
-        initiated_by=read.initiated_by,
-        target_resources=read.target_resources,
+def audit_event(record: bytes, context: Context) -> AuditEvent:
+    """Return the event of a Graph directoryAudit, in either case of its names; raises UNREADABLE."""
+    audit = _decode_audit(record)
+    if audit.activity_date_time is msgspec.UNSET and audit.initiated_by is msgspec.UNSET:
+        audit = _capitalised(record)
+    return _event(
+        audit,
+        context,
+        time=("activityDateTime", audit.activity_date_time),
+        operation=("activityDisplayName", audit.activity_display_name),
+        correlation_id=audit.correlation_id,
     )
 
 
-class _Records(msgspec.Struct):
-    inner: list[msgspec.Raw] | None = msgspec.field(name="records", default=None)
+def _capitalised(record: bytes) -> _Audit:
+    """Read an audit whose names have capital initials, as deep as the rule looks."""
+    values = {_camel(name): value for name, value in _decode_object(record).items()}
+    for name in ("initiatedBy", "targetResources"):
+        if name in values:
+            values[name] = _all_camel(values[name])
+    return msgspec.convert(values, _Audit)
 
 
-class _Value(msgspec.Struct):
-    inner: list[msgspec.Raw] | None = msgspec.field(name="value", default=None)
+def _all_camel(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_camel(name): _all_camel(inner) for name, inner in value.items()}
+    return [_all_camel(element) for element in value] if isinstance(value, list) else value
+
+
+def _camel(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _event(
+    audit: _Audit,
+    context: Context,
+    *,
+    time: tuple[str, Any],
+    operation: tuple[str, str | None],
+    correlation_id: str | None,
+) -> AuditEvent:
+    if time[1] is msgspec.UNSET:
+        raise missing(time[0])
+    columns = {"initiatedBy": audit.initiated_by, "targetResources": audit.target_resources}
+    for name, value in columns.items():
+        if value is msgspec.UNSET:
+            if not context.lenient:
+                raise missing(name)
+            columns[name] = None
+    if operation[1] is None and not context.lenient:
+        raise missing(operation[0])
+    event = AuditEvent(
+        time_generated=context.clock(time[1]),
+        operation_name=operation[1],
+        category=audit.category,
+        id=audit.id,
+        correlation_id=correlation_id,
+        result=audit.result,
+        type=AUDIT_LOGS,
+        initiated_by=columns["initiatedBy"],
+        target_resources=columns["targetResources"],
+    )
+    return checked(event, context)
+
+
+class _Wrapped(msgspec.Struct):
+    """A row of Search-UnifiedAuditLog, or a record of Graph's audit search, with the record itself inside."""
+
+    text: msgspec.Raw = msgspec.field(name="AuditData", default=msgspec.Raw())
+    value: msgspec.Raw = msgspec.field(name="auditData", default=msgspec.Raw())
+
+
+_decode_wrapped: Final = msgspec.json.Decoder(_Wrapped).decode
+
+
+def _unified(record: bytes, context: Context) -> AuditEvent | str:
+    context.notes.add(LACKS)
+    wrapped = _decode_wrapped(record)
+    inner = bytes(wrapped.text) or bytes(wrapped.value) or record
+    event = unified_event(_decode_text(inner) if inner.startswith(b'"') else inner, context.clock)
+    return event if isinstance(event, str) else checked(event, context)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How records look: the members that tell, the one that envelops many of them, and how one becomes an event."""
+    """How records look, and how one becomes an event or, where it is none, the category to count it under."""
 
-    members: frozenset[str]
-    convert: Callable[[bytes], AuditEvent | str]
-    envelope: str = ""
-    _decode_envelope: Callable[[bytes], _Records | _Value] | None = None
-
-    def unwrapped(self, text: bytes) -> Sequence[bytes]:
-        """Return the records in an envelope, or the text itself where it is none; raises UNREADABLE."""
-        if self._decode_envelope is None:
-            return (text,)
-        inner = self._decode_envelope(text).inner
-        return (text,) if inner is None else inner
+    name: str
+    convert: Callable[[bytes, Context], AuditEvent | str]
 
 
-ROW: Final = Shape(frozenset({"TimeGenerated", "OperationName", "InitiatedBy", "TargetResources"}), decode_event)
-RECORD: Final = Shape(
-    frozenset({"records", "time", "properties"}), diagnostic_event, "records", msgspec.json.Decoder(_Records).decode
+ROW: Final = Shape("Log Analytics row", row_event)
+DIAGNOSTIC: Final = Shape("diagnostic-settings record", diagnostic_event)
+AUDIT: Final = Shape("Graph directoryAudit", audit_event)
+UNIFIED: Final = Shape("unified audit log record", _unified)
+LOOKED_FOR: Final = (
+    "TimeGenerated, OperationName, InitiatedBy and TargetResources (a Log Analytics row); time, category and "
+    "properties (a diagnostic-settings record); activityDateTime, activityDisplayName, initiatedBy and targetResources "
+    "(Microsoft Graph, the Entra portal); or CreationTime, Operation and RecordType (the unified audit log)"
 )
-DIRECTORY_AUDIT: Final = Shape(
-    frozenset({"value", "activityDateTime", "activityDisplayName"}),
-    graph_event,
-    "value",
-    msgspec.json.Decoder(_Value).decode,
-)
-SHAPES: Final = (ROW, RECORD, DIRECTORY_AUDIT)
+"""The fields that records are recognised by, for whoever has a file without them."""
+
+_ROW_MEMBERS: Final = frozenset({"TimeGenerated", "OperationName", "InitiatedBy", "TargetResources"})
 
 
-def shape_of(members: set[str]) -> Shape | None:
+def shape_of(members: AbstractSet[str]) -> Shape | None:
     """Return the shape that an object with these members has, or None."""
-    return next((shape for shape in SHAPES if not shape.members.isdisjoint(members)), None)
+    if "TimeGenerated" in members:
+        return ROW
+    if is_unified_record(set(members)) or {"AuditData", "auditData"} & members:
+        return UNIFIED
+    if {"activityDateTime", "activityDisplayName"} & members:
+        return AUDIT
+    if _is_diagnostic(members):
+        return DIAGNOSTIC
+    if "ActivityDateTime" in members and "OperationName" not in members:
+        return AUDIT
+    return ROW if _ROW_MEMBERS & members else None
+
+
+def _is_diagnostic(members: AbstractSet[str]) -> bool:
+    if "properties" in members:
+        return bool(members & {"time", "category", "operationName", "resourceId"})
+    return "time" in members and bool(members & {"category", "operationName"})

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from rare_audit.reporting.coverage import MIN_DAYS
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Choices, each with the default of an ordinary tenant.
@@ -11,7 +13,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `retention_days` goes (0: nothing ever does), what dry runs found after `dry_retention_days`.
     """
 
-    min_days: int = 7
+    min_days: int = MIN_DAYS
     max_incidents: int = 50
     salt: str = ""
     retention_days: int = 180

@@ -1,10 +1,16 @@
 """The health of a baseline: on which of the days before a window there was anything to learn from."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
+from rare_audit.detection.windows import Windows
+
+
+MIN_DAYS: Final = 7
+"""Days of data that a baseline needs before a day, unless a setting says otherwise: with fewer it is degraded."""
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -28,3 +34,13 @@ def coverage_of(day: str, lookback_days: int, counts: Mapping[str, int]) -> Cove
     days = [format_day(start - back * TICKS_PER_DAY) for back in range(lookback_days, 0, -1)]
     missing = tuple(each for each in days if not counts.get(each))
     return Coverage(lookback_days - len(missing), lookback_days, missing)
+
+
+def coverages(windows: Windows, counts: Mapping[str, int], by_apps: Mapping[str, int]) -> dict[str, Coverage]:
+    """Return the health of the baseline before each window in which an app did anything.
+
+    `counts` are the events of each day, `by_apps` those that apps started, by the day on which a window or a day of its
+    lookback begins (`YYYY-MM-DD`).
+    """
+    days = map(windows.day, range(windows.lookback_days, windows.last_slot + 1))
+    return {day: coverage_of(day, windows.lookback_days, counts) for day in days if by_apps.get(day)}

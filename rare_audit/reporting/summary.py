@@ -2,25 +2,68 @@
 
 from collections.abc import Iterator, Mapping
 
+from rare_audit.detection.data import Data
 from rare_audit.detection.funnel import Funnel
+from rare_audit.reporting.coverage import Coverage
 from rare_audit.reporting.text import one_line
 
 _MOST = 200
+_LONGEST = 500
+_MOST_DAYS = 5
 
 
-def funnel_lines(funnel: Funnel, places: Mapping[str, str]) -> Iterator[str]:
-    """Yield the lines of a funnel; `places` says where the first record was that could not be read for each reason."""
+def data_line(data: Data) -> str:
+    """Return what was read: how many events, from when to when, and how many of them apps started."""
+    if not data.events:
+        return "0 events"
+    first, last = (instant[:16].replace("T", " ") for instant in (data.first, data.last))
+    return f"{_count(data.events, 'event')}, {first} to {last} UTC, {data.by_apps:,} by apps"
+
+
+def coverage_lines(coverage: Mapping[str, Coverage], min_days: int) -> Iterator[str]:
+    """Yield how complete the baselines of some days are, and a warning for those too incomplete to rely on."""
+    lacking = {day: one for day, one in coverage.items() if one.missing}
+    if coverage and not lacking:
+        of = next(iter(coverage.values())).of
+        yield f"coverage: {of} of {of} days had data" + (", before each of the days" if len(coverage) > 1 else "")
+    for day, one in list(lacking.items())[:_MOST_DAYS]:
+        yield one_line(f"coverage before {day}: {one}, none on {', '.join(one.missing)}", _MOST)
+    if len(lacking) > _MOST_DAYS:
+        fewest = min(lacking.values(), key=lambda one: one.days)
+        yield f"coverage before {len(lacking) - _MOST_DAYS:,} more days is incomplete as well; the least: {fewest}"
+    degraded = [day for day, one in coverage.items() if one.is_degraded(min_days)]
+    if degraded:
+        days = ", ".join(degraded[:_MOST_DAYS]) + (
+            f" and {len(degraded) - _MOST_DAYS:,} more days" if len(degraded) > _MOST_DAYS else ""
+        )
+        yield (
+            f"warning: baseline incomplete, fewer than {min_days} days with data before {days}: "
+            "what looks rare there may not be"
+        )
+
+
+def funnel_lines(funnel: Funnel, places: Mapping[str, str], details: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield the lines of a funnel.
+
+    `places` says where the first record was that could not be read for each reason, `details` what was found there.
+    """
     reading, baseline, current = funnel.reading, funnel.baseline, funnel.current
     yield f"read {_count(reading.events, 'event')}, {funnel.outside:,} of them outside all windows"
-    for reason, count in reading.unreadable.items():
-        yield one_line(f"  not read: {_count(count, 'record')}, {reason}, first at {places.get(reason, '?')}", _MOST)
-    for reason, count in reading.skipped.items():
-        yield one_line(f"  skipped: {_count(count, 'record')}, {reason}", _MOST)
+    lost = [(_count(count, "record"), reason) for reason, count in reading.unreadable.items()]
+    lost += [(_count(count, "file"), reason) for reason, count in reading.files.items()]
+    for counted, reason in lost:
+        detail = (details or {}).get(reason, "")
+        line = f"  not read: {counted}, {reason}, first at {places.get(reason, '?')}"
+        yield one_line(f"{line}: {detail}" if detail else line, _LONGEST)
+    for reason, skipped in reading.skipped.items():
+        yield one_line(f"  skipped: {_count(skipped, 'record')}, {reason}", _MOST)
     yield (
         f"baseline: {_count(baseline.events, 'event')}, {baseline.app_initiated:,} by apps, "
         f"{_count(baseline.combinations, 'distinct combination')}"
     )
     yield f"current: {_count(current.events, 'event')}, {current.app_initiated:,} by apps; of these"
+    if current.repeated:
+        yield f"  repeated, the same Id and content as one before: {current.repeated:,}"
     dropped = ", ".join(f"{drop} {count:,}" for drop, count in current.dropped.items() if count)
     yield f"  dropped by the rule: {sum(current.dropped.values()):,}" + (f" ({dropped})" if dropped else "")
     yield f"  on the window's first tick, which the rule counts as known: {current.on_first_tick:,}"

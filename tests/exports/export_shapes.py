@@ -38,7 +38,7 @@ EVENTS: Final = [
     _event(2, "2026-03-02T12:29:25.983Z", {"app": {"displayName": "Größe\u2028\n", "appId": None}}, result="failure"),
     _event(3, "2026-03-02T23:59:59.5Z", {"user": {"userPrincipalName": "ann@x.example"}}, targets=[]),
     _event(
-        4, "2026-03-03T13:00:00Z", {"app": {"displayName": "HR Sync"}}, operation="Update application \u2013 Secrets "
+        4, "2026-03-13T13:00:00Z", {"app": {"displayName": "HR Sync"}}, operation="Update application \u2013 Secrets "
     ),
 ]
 """Times in whole milliseconds, as the portal's CSV has no more."""

@@ -15,7 +15,8 @@ from rare_audit.detection.funnel import Reading
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.errors import InputError
 from rare_audit.exports import csv_export, json_export, json_stream
-from rare_audit.exports.export_files import ExportFiles
+from rare_audit.exports.columns import REQUIRED
+from rare_audit.exports.export_files import ExportFiles, Reads
 from tests.exports.export_shapes import (
     EVENTS,
     SHAPES,
@@ -32,6 +33,8 @@ from tests.exports.export_shapes import (
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DEEP = b"[" * 200_000 + b"]" * 200_000
+ROW = b'{"TimeGenerated":"2026-03-02","OperationName":"Add user","InitiatedBy":null,"TargetResources":[]}'
+"""The least that a row has."""
 Write = Callable[..., Path]
 
 
@@ -55,7 +58,7 @@ def read(source: ExportFiles) -> list[AuditEvent]:
 def refusal(*paths: Path | str, **options: Any) -> str:
     """Return the error, one line, that reading these files ends with."""
     with pytest.raises(InputError) as caught:
-        read(ExportFiles(paths, **options))
+        read(ExportFiles(paths, Reads(**options)))
     message = str(caught.value)
     assert message.isprintable()
     return message
@@ -116,9 +119,9 @@ def test_standard_input(shape: str, wrap: Callable[[bytes], bytes]) -> None:
 
 
 def test_standard_input_is_kept_only_where_it_is_read_twice() -> None:
-    """After `last_instant`, events can still be read, any number of times; streamed, they can be read once."""
+    """After `survey`, events can still be read, any number of times; streamed, they can be read once."""
     kept = ExportFiles(["-"], stdin=io.BytesIO(SHAPES["Graph"]))
-    assert kept.last_instant() == parse_ticks("2026-03-03T13:00:00Z")
+    assert sum(kept.survey().events.values()) == len(EVENTS)
     assert len(read(kept)) == len(read(kept)) == len(EVENTS)
     streamed = ExportFiles(["-"], stdin=io.BytesIO(SHAPES["Graph"]))
     read(streamed)
@@ -146,31 +149,33 @@ def test_a_named_pipe_is_kept_as_standard_input_is(tmp_path: Path) -> None:
     writer.start()
     source = ExportFiles([pipe])
     assert source.size is None
-    assert source.last_instant() == parse_ticks("2026-03-03T13:00:00Z")
+    assert sum(source.survey().events.values()) == len(EVENTS)
     writer.join()
     assert len(read(source)) == len(EVENTS)
 
 
-def test_last_instant_is_the_latest_of_all_files(write: Write) -> None:
-    """Order does not matter, and reading for the last instant leaves the counts alone."""
-    paths = [write(lines([row(EVENTS[3])]), "a"), write(lines([record(EVENTS[0]), sign_in(1)]), "b")]
+def test_survey_counts_days_of_all_files(write: Write) -> None:
+    """Order does not matter, people's events count too, and the survey leaves the counts of reading alone."""
+    paths = [write(lines([row(EVENTS[3]), row(EVENTS[2])]), "a"), write(lines([record(EVENTS[0]), sign_in(1)]), "b")]
     source = ExportFiles(paths)
-    assert source.last_instant() == parse_ticks("2026-03-03T13:00:00Z")
+    survey = source.survey()
+    assert survey.events == {"2026-03-02": 2, "2026-03-13": 1}
+    assert survey.by_apps == {"2026-03-02": 1, "2026-03-13": 1}
     assert source.reading() == Reading()
 
 
-def test_last_instant_of_no_events(write: Write) -> None:
-    """Where there is no event there is no instant."""
-    assert ExportFiles([write(b"[]")]).last_instant() is None
+def test_survey_of_no_events(write: Write) -> None:
+    """Where there is no event there is no day."""
+    assert ExportFiles([write(b"[]")]).survey().events == {}
 
 
-def test_progress_tells_of_bytes_on_disk(write: Write) -> None:
-    """The pieces add up to the size, compressed bytes for gzip; `last_instant` tells of none."""
+def test_progress_counts_bytes_on_disk(write: Write) -> None:
+    """The pieces add up to the size, compressed bytes for gzip; a survey counts none."""
     content = lines([row(event) for event in EVENTS]) * 1000
     paths = [write(content, "a"), write(gzip.compress(content), "b")]
     pieces: list[int] = []
     source = ExportFiles(paths, progress=pieces.append)
-    source.last_instant()
+    source.survey()
     assert pieces == []
     read(source)
     assert sum(pieces) == source.size
@@ -183,23 +188,24 @@ def test_progress_tells_of_bytes_on_disk(write: Write) -> None:
         (b"not json", "not JSON"),
         (b'{"TimeGenerated":"2026-03-02', "not JSON"),
         (b"[1]", "not an object"),
-        (b"{}", "no readable time"),
-        (b'{"TimeGenerated":null}', "no readable time"),
-        (b'{"TimeGenerated":{}}', "no readable time"),
-        (b'{"TimeGenerated":"yesterday"}', "no readable time"),
-        (b'{"TimeGenerated":"2026-02-30T00:00:00Z"}', "no readable time"),
-        (b'{"TimeGenerated":"2026-03-02","OperationName":"\xff"}', "not UTF-8"),
-        (b'{"TimeGenerated":"2026-03-02","Category":7}', "wrong type in a column"),
+        (b"{}", "no TimeGenerated"),
+        (ROW.replace(b'"2026-03-02"', b"null"), "no readable time"),
+        (ROW.replace(b'"2026-03-02"', b"{}"), "no readable time"),
+        (ROW.replace(b"2026-03-02", b"yesterday"), "no readable time"),
+        (ROW.replace(b"2026-03-02", b"2026-02-30T00:00:00Z"), "no readable time"),
+        (ROW.replace(b"Add user", b"\xff"), "not UTF-8"),
+        (ROW.replace(b"}", b',"Category":7}'), "wrong type in a column"),
         (b'{"TimeGenerated":"2026-03-02","Tags":' + DEEP + b"}", "nested too deep"),
     ],
 )
 def test_rows_that_cannot_be_read_are_counted(write: Write, line: bytes, reason: str) -> None:
     """A bad line is counted with the line of the first, and the rest goes on."""
     good = lines([row(event) for event in EVENTS])
-    source = ExportFiles([write(good + b"\n" + line + b"\n" + good + line)])
+    path = write(good + b"\n" + line + b"\n" + good + line)
+    source = ExportFiles([path])
     assert [plain(event) for event in read(source)] == expected() * 2
     assert source.reading() == Reading(events=8, unreadable={reason: 2})
-    assert source.first_places() == {reason: f"{source._inputs[0].name}:6"}
+    assert source.first_places() == {reason: f"{path}:6"}
 
 
 @pytest.mark.parametrize(
@@ -208,10 +214,15 @@ def test_rows_that_cannot_be_read_are_counted(write: Write, line: bytes, reason:
         (b"7", "not an object"),
         (b"{}", "no category"),
         (b'{"category":5}', "wrong type in a column"),
-        (b'{"category":"AuditLogs","properties":{}}', "no readable time"),
+        (b'{"category":"AuditLogs","properties":{}}', "no time"),
+        (b'{"category":"AuditLogs","time":"2026-03-02","properties":{}}', "no initiatedBy"),
+        (b'{"category":"AuditLogs","time":"2026-03-02","properties":{"initiatedBy":{}}}', "no operationName"),
         (b'{"category":"AuditLogs","properties":{"id":7}}', "wrong type in a column"),
         (b'{"category":"auditlogs","time":"2026-03-02"}', "not an object"),
-        (b'{"time":"soon","properties":{"activityDisplayName":"Add user"}}', "no readable time"),
+        (
+            b'{"time":"soon","category":"x","properties":{"activityDisplayName":"Add user","initiatedBy":{}}}',
+            "no readable time",
+        ),
         (b'{"category":"AuditLogs","time":"2026-03-02","properties":{"id":"\xff"}}', "not UTF-8"),
         (b'{"category":"AuditLogs","time":"2026-03-02","x":NaN}', "not JSON"),
         (b'{"category":"AuditLogs","x":' + DEEP + b"}", "nested too deep"),
@@ -220,7 +231,7 @@ def test_rows_that_cannot_be_read_are_counted(write: Write, line: bytes, reason:
 @pytest.mark.parametrize("container", ["lines", "array", "envelope", "envelopes"])
 def test_records_that_cannot_be_read_are_counted(write: Write, bad: bytes, reason: str, container: str) -> None:
     """In lines the place is a line; in documents, which may have none, the number of the record."""
-    good = json.dumps(record(EVENTS[0])).encode()
+    good = json.dumps(record(EVENTS[1]), ensure_ascii=False).encode()
     content, place = {
         "lines": (good + b"\n\n" + bad + b"\n" + good, "3"),
         "array": (b"[" + good + b",\n" + bad + b",\n" + good + b"]", "record 2"),
@@ -240,16 +251,17 @@ def test_directory_audits_that_cannot_be_read_are_counted(write: Write) -> None:
     path = write(lines([good, without("activityDateTime", good), good | {"id": 5}, [good]]))
     source = ExportFiles([path])
     read(source)
-    assert source.reading().unreadable == {"no readable time": 1, "wrong type in a column": 1, "not an object": 1}
-    assert source.first_places()["no readable time"] == f"{path}:2"
+    assert source.reading().unreadable == {"no activityDateTime": 1, "wrong type in a column": 1, "not an object": 1}
+    assert source.first_places()["no activityDateTime"] == f"{path}:2"
 
 
 def test_csv_rows_that_cannot_be_read_are_counted_by_their_first_line(write: Write) -> None:
     """A row's place is the line it begins at, though quoted cells span lines."""
-    header = b"Id,TimeGenerated,InitiatedBy\n"
-    good = b'x,2026-03-02T00:00:00Z,"{""app"":\n{}}"\n'
-    bad = b'x,soon,\n\nx\nx,2026-03-02,"a"b\n\xff,2026-03-02,\nx,2026-03-02,"\xff"\nx,"13/1/2026, 1:00:00.000 AM",\n'
-    path = write(header + good + bad + b'x,"1/2/2026, 13:00:00.000 PM",\n' + good + b'x,2026-03-02,"no end\n')
+    header = b"Id,TimeGenerated,InitiatedBy,OperationName,TargetResources\n"
+    good = 'é,2026-03-02T00:00:00Z,"{""app"":\n{}}",,\n'.encode()
+    bad = b'x,soon,,,\n\nx\nx,2026-03-02,"a"b,,\n\xff,2026-03-02,,,\nx,2026-03-02,"\xff",,\n'
+    bad += b'x,"13/13/2026, 1:00:00.000 AM",,,\n'
+    path = write(header + good + bad + b'x,"1/2/2026, 13:00:00.000 PM",,,\n' + good + b'x,2026-03-02,"no end\n')
     source = ExportFiles([path])
     assert len(read(source)) == 2
     assert source.reading() == Reading(
@@ -266,7 +278,7 @@ def test_csv_rows_that_cannot_be_read_are_counted_by_their_first_line(write: Wri
 @pytest.mark.parametrize(
     ("cell", "instant"),
     [
-        ("8/2/2021, 1:29:25.983 PM", "2021-08-02T13:29:25.983Z"),
+        ("8/22/2021, 1:29:25.983 PM", "2021-08-22T13:29:25.983Z"),
         ("12/31/2021, 12:00:00.000 AM", "2021-12-31T00:00:00Z"),
         ("1/1/2021, 12:59:59 PM", "2021-01-01T12:59:59Z"),
         ("1/1/2021, 11:59:59.1\u202fAM", "2021-01-01T11:59:59.1Z"),
@@ -276,18 +288,19 @@ def test_csv_rows_that_cannot_be_read_are_counted_by_their_first_line(write: Wri
 @pytest.mark.parametrize("column", ["TimeGenerated", "TimeGenerated [UTC]"])
 def test_csv_times(write: Write, column: str, cell: str, instant: str) -> None:
     """Either header goes with either way of writing an instant."""
-    source = ExportFiles([write(f'"{column}"\r\n"{cell}"\r\n'.encode())])
+    source = ExportFiles([write(f'"{column}",OperationName,InitiatedBy,TargetResources\r\n"{cell}",,,\r\n'.encode())])
     assert [event.ticks for event in read(source)] == [parse_ticks(instant)]
 
 
 def test_csv_cells_mean_what_they_mean_in_json(write: Write) -> None:
-    """An empty cell is null; a dynamic cell is text for the engine to parse, JSON or not."""
-    source = ExportFiles([write(b'TimeGenerated,OperationName,InitiatedBy,TargetResources\n2026-03-02,,"{""app",\n')])
-    (event,) = read(source)
+    """An empty cell is null; a dynamic cell is text for the engine to parse, JSON or not where that is asked for."""
+    content = b'TimeGenerated,OperationName,InitiatedBy,TargetResources\n2026-03-02,,"{""app",\n'
+    (event,) = read(ExportFiles([write(content)], Reads(lenient=True)))
     assert event.operation_name is None
     assert event.category is None
     assert event.initiated_by == '{"app'
     assert event.target_resources is None
+    assert "InitiatedBy is not a JSON object" in refusal(write(content))
 
 
 def test_answer_rows_that_cannot_be_read_are_counted(write: Write) -> None:
@@ -310,12 +323,19 @@ def test_answer_rows_that_cannot_be_read_are_counted(write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("cells", "reason"),
-    [(b'["\xff"]', "not UTF-8"), (b"[NaN]", "not JSON"), (b"[{}]", "no readable time"), (DEEP, "nested too deep")],
+    [
+        (b'["2026-03-02","\xff",null,[]]', "not UTF-8"),
+        (b"[NaN,null,null,[]]", "not JSON"),
+        (b'[{},"x",null,[]]', "no readable time"),
+        (DEEP, "nested too deep"),
+    ],
 )
 def test_answer_cells_that_cannot_be_read_are_counted(write: Write, cells: bytes, reason: str) -> None:
     """What one row holds is no trouble for the others."""
-    columns = b'{"tables":[{"columns":[{"name":"TimeGenerated"}],"rows":[["2026-03-02"],'
-    source = ExportFiles([write(columns + cells + b',["2026-03-03"]]}]}')])
+    columns = b",".join(b'{"name":"%s"}' % name.encode() for name in REQUIRED)
+    good = '["2026-03-03","é",null,[]]'.encode()
+    content = b'{"tables":[{"columns":[%s],"rows":[%s,%s,%s]}]}' % (columns, good, cells, good)
+    source = ExportFiles([write(content)])
     assert len(read(source)) == 2
     assert source.reading().unreadable == {reason: 1}
 
@@ -377,12 +397,13 @@ def test_columns_of_a_record_come_from_where_log_analytics_takes_them(write: Wri
     """The record's own operation and correlation come first, then those in properties."""
     whole = record(EVENTS[0])
     inner = whole["properties"] | {"operationName": "inner", "activityDisplayName": "activity", "correlationId": "i"}
+    least = {"initiatedBy": {}, "targetResources": []}
     outer = whole | {"operationName": "outer", "correlationId": "o", "properties": inner}
     texts = [
         outer,
         without("correlationId", without("operationName", outer)),
-        {"time": "2026-03-02", "category": "Policy", "properties": {"activityDisplayName": "activity"}},
-        {"time": "2026-03-02", "category": "AuditLogs", "operationName": "outer", "properties": {}},
+        {"time": "2026-03-02", "category": "Policy", "properties": {"activityDisplayName": "activity"} | least},
+        {"time": "2026-03-02", "category": "AuditLogs", "operationName": "outer", "properties": least},
     ]
     events = read(ExportFiles([write(lines(texts))]))
     assert [(event.operation_name, event.correlation_id, event.category) for event in events] == [
@@ -397,12 +418,12 @@ def test_strict_makes_the_first_reject_an_error(write: Write) -> None:
     """The error says where and why, wherever the reject is made."""
     good = lines([row(EVENTS[0])])
     path = write(good + b"{}\n" + good)
-    assert refusal(path, strict=True) == f"{path}:2: no readable time"
+    assert refusal(path, strict=True).startswith(f"{path}:2: no TimeGenerated: ")
     path = write(json.dumps([record(EVENTS[0]), 5]).encode())
-    assert refusal(path, strict=True) == f"{path}:record 2: not an object"
-    path = write(b"TimeGenerated,Id\n2026-03-02,x\nx,x\n")
-    assert refusal(path, strict=True) == f"{path}:3: no readable time"
-    assert len(read(ExportFiles([write(lines([record(EVENTS[0]), sign_in(1)]))], strict=True))) == 1
+    assert refusal(path, strict=True).startswith(f"{path}:record 2: not an object")
+    path = write(b"TimeGenerated,OperationName,InitiatedBy,TargetResources\n2026-03-02,x,,\nx,x,,\n")
+    assert refusal(path, strict=True).startswith(f"{path}:3: no readable time: ")
+    assert len(read(ExportFiles([write(lines([record(EVENTS[0]), sign_in(1)]))], Reads(strict=True)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -411,26 +432,33 @@ def test_strict_makes_the_first_reject_an_error(write: Write) -> None:
         (b"", "is empty"),
         (gzip.compress(b"", mtime=0), "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
-        (b"\n \n", "is no Log Analytics export"),
-        (b"hello\nworld\n", "is no Log Analytics export"),
-        (b'{"hello":"world"}\n', "is no Log Analytics export"),
-        (b'[{"hello":"world"}]', "is no Log Analytics export"),
-        (b"a,b\n1,2\n", "is no Log Analytics export"),
-        (b"\x00\x01\x02" * 99, "is no Log Analytics export"),
-        (b"[" * 30_000 + b"]" * 30_000, "holds nothing that can be read: nested too deep (1)"),
-        ("TimeGenerated".encode("utf-16"), "is UTF-16"),
-        (b"OperationName,Id\nx,y\n", "has no TimeGenerated column"),
-        (b"TimeGenerated [Local Time],Id\nx,y\n", "has no TimeGenerated column"),
-        (b'{"TimeGenerated":5}\n{"TimeGenerated":\n', "can be read: no readable time (1), not JSON (1)"),
-        (b"[1, 2]", "can be read: not an object (2)"),
-        (b'{"records":5}', "can be read: wrong type in a column (1)"),
-        (b'{"records":\n5}', "can be read: no records (1)"),
-        (b"TimeGenerated,Id\nx,y\n", "can be read: no readable time (1)"),
-        (b"TimeGenerated,Id\n2026-03-02," + b"x" * (5 << 20), "line longer than 4 MiB"),
+        (b"\n \n", "is not an export of audit events"),
+        (b"hello\nworld\n", "is not an export of audit events"),
+        (b'{"hello":"world"}\n', "is not an export of audit events"),
+        (b'[{"hello":"world"}]', "is not an export of audit events"),
+        (b"a,b\n1,2\n", "is not an export of audit events"),
+        (b"\x00\x01\x02" * 99, "is not an export of audit events"),
+        (b"[" * 30_000 + b"]" * 30_000, "is not an export of audit events"),
+        (b"OperationName,InitiatedBy,TargetResources\nx,y,z\n", "has no TimeGenerated column"),
+        (
+            b"TimeGenerated [Local Time],OperationName,InitiatedBy,TargetResources\nx,y,,\n",
+            "has no TimeGenerated column",
+        ),
+        (
+            ROW.replace(b'"2026-03-02"', b"5") + b'\n{"TimeGenerated":\n',
+            "can be read: no readable time (1), not JSON (1)",
+        ),
+        (b"[1, 2]", "is not an export of audit events"),
+        (b'{"records":5}', "its first record has the fields records"),
+        (b"TimeGenerated,OperationName,InitiatedBy,TargetResources\nx,y,,\n", "can be read: no readable time (1)"),
+        (
+            b"TimeGenerated,OperationName,InitiatedBy,TargetResources\n2026-03-02," + b"x" * (5 << 20),
+            "longer than 4 MiB",
+        ),
         (b"\x1f\x8bhello, hello", "broken gzip data"),
         (gzip.compress(SHAPES["csv"], mtime=0)[:50] + b"\xff" * 500, "broken gzip data"),
         (gzip.compress(SHAPES["csv"], mtime=0) + b"x", "broken gzip data"),
-        (gzip.compress(SHAPES["csv"], mtime=0)[:99], "its gzip data are not finished"),
+        (gzip.compress(SHAPES["csv"], mtime=0)[:99], "its gzip, bzip2 or xz data are not finished"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(write: Write, content: bytes, said: str) -> None:
@@ -441,7 +469,10 @@ def test_files_that_cannot_be_used_are_refused(write: Write, content: bytes, sai
     assert said in message
 
 
-@pytest.mark.parametrize("empty", [b"[]", b'{"records":[]}', b'{"value": [\n]}', b"TimeGenerated,Id\n"])
+@pytest.mark.parametrize(
+    "empty",
+    [b"[]", b'{"records":[]}', b'{"value": [\n]}', b"TimeGenerated,OperationName,InitiatedBy,TargetResources\n"],
+)
 def test_an_export_of_no_events_is_no_error(write: Write, empty: bytes) -> None:
     """A quiet day has an export too."""
     source = ExportFiles([write(empty)])
@@ -450,14 +481,12 @@ def test_an_export_of_no_events_is_no_error(write: Write, empty: bytes) -> None:
 
 
 def test_files_that_are_not_there(write: Write, tmp_path: Path) -> None:
-    """A missing file, a folder and an impossible name are told apart by the system's own words."""
+    """A missing file, an empty folder and an impossible name are told apart by the system's own words."""
     assert refusal(tmp_path / "none").endswith("none can't be read: No such file or directory")
-    assert refusal(tmp_path).endswith("can't be read: Is a directory")
+    assert refusal(tmp_path).endswith("has no file in it")
     assert "can't be read" in refusal("a\0b\n")
     with pytest.raises(InputError, match="No such file"):
         _ = ExportFiles([tmp_path / "none"]).size
-    with pytest.raises(InputError, match="Is a directory"):
-        ExportFiles([tmp_path]).last_instant()
 
 
 def test_a_later_file_that_breaks_off_is_an_error(write: Write) -> None:
@@ -467,7 +496,7 @@ def test_a_later_file_that_breaks_off_is_an_error(write: Write) -> None:
     events = source.events(0, 0)
     for _ in range(len(EVENTS) + 1):
         next(events)
-    with pytest.raises(InputError, match="gzip data are not finished"):
+    with pytest.raises(InputError, match="gzip, bzip2 or xz data are not finished"):
         list(events)
 
 
@@ -518,18 +547,25 @@ def test_a_first_line_longer_than_the_head_is_a_line(write: Write, make: Callabl
 def test_long_lines_are_passed_over(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line past the limit is one reject, in either kind of lines, and the next line is read and numbered as ever."""
     monkeypatch.setattr(json_export, "CHUNK", 500)
-    monkeypatch.setattr(json_export, "LONGEST_LINE", 2000)
+    long_line = "line longer than 4 MiB"
     for make in (row, record):
         good = lines([make(event) for event in EVENTS])
-        for long in (b"x" * 9000, json.dumps(make(EVENTS[0]) | {"more": "x" * 5000}).encode()):
+        for long in (b"x" * (9 << 20), json.dumps(make(EVENTS[0]) | {"more": "x" * (5 << 20)}).encode()):
             path = write(good + long + b"\n" + good + b"5\n" + good + long)
             source = ExportFiles([path])
             assert [plain(event) for event in read(source)] == expected() * 3
-            assert source.reading().unreadable == {"line longer than 64 MiB": 2, "not an object": 1}
-            assert source.first_places() == {
-                "line longer than 64 MiB": f"{path}:5",
-                "not an object": f"{path}:10",
-            }
+            assert source.reading().unreadable == {long_line: 2, "not an object": 1}
+            assert source.first_places() == {long_line: f"{path}:5", "not an object": f"{path}:10"}
+
+
+def test_a_long_line_of_many_records_is_read(write: Write) -> None:
+    """An envelope may take a line of up to 64 MiB: its records are taken one by one, and bad ones counted."""
+    many = [record(EVENTS[0])] * 9_000
+    path = write(lines([{"records": [record(EVENTS[1])]}, {"records": [*many, 5]}, {"records": [record(EVENTS[3])]}]))
+    source = ExportFiles([path])
+    assert len(read(source)) == 9_002
+    assert source.reading().unreadable == {"not an object": 1}
+    assert source.first_places() == {"not an object": f"{path}:2"}
 
 
 def test_documents_are_read_in_pieces(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -549,7 +585,7 @@ def test_values_of_documents_are_bounded(write: Write, monkeypatch: pytest.Monke
     monkeypatch.setattr(json_stream, "LONGEST_VALUE", 2 << 20)
     for value in (b'"' + b"x" * (5 << 20), b"[" * 50_000 + b'"' + b"x" * (5 << 20)):
         content = b'[{"time":"2026-03-02","category":"AuditLogs","properties":{}}, ' + value
-        assert "has a value longer than 64 MiB at character" in refusal(write(content))
+        assert "has a value longer than 4 MiB at character" in refusal(write(content))
 
 
 def test_memory_stays_flat(write: Write) -> None:

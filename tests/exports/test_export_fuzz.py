@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rare_audit.errors import InputError
 from rare_audit.exports import json_export
-from rare_audit.exports.export_files import ExportFiles
+from rare_audit.exports.export_files import ExportFiles, Reads
 from tests.exports.export_shapes import EVENTS, SHAPES, lines, record, row, sign_in
 
 VALID = [
@@ -68,7 +68,7 @@ def check(content: bytes) -> None:
     assert min([*reading.unreadable.values(), *reading.skipped.values()], default=1) > 0
     assert source.first_places().keys() == reading.unreadable.keys()
     assert count or reading.skipped or not reading.unreadable
-    strict = ExportFiles(["-"], stdin=io.BytesIO(content), strict=True)
+    strict = ExportFiles(["-"], Reads(strict=True), stdin=io.BytesIO(content))
     try:
         assert sum(1 for _ in strict.events(0, 0)) == count
         assert not reading.unreadable
@@ -95,7 +95,7 @@ def test_damaged_files(content: bytes) -> None:
 @given(st.lists(st.sampled_from(MIXED) | st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"") + b"\n")))
 def test_every_line_is_accounted_for(content: list[bytes]) -> None:
     """In lines of records, events, skipped and unreadable ones add up to the lines that are not blank."""
-    first = lines([record(EVENTS[0])])
+    first = lines([record(EVENTS[3])])
     outcome = read(first + b"".join(content))
     assert outcome is not None
     _, source = outcome
@@ -123,7 +123,7 @@ ODD_ROWS = [
 @given(st.lists(st.integers(0, 40), max_size=40), st.sampled_from([1, 50, 1000, 1 << 18]))
 def test_every_row_is_accounted_for(picks: list[int], chunk: int) -> None:
     """However rows are read together, each gives its event or its reject, and the first place is right."""
-    good = lines([row(EVENTS[0])]).rstrip()
+    good = lines([row(EVENTS[3])]).rstrip()  # text beyond ASCII shows that the file is UTF-8
     content = [good] + [ODD_ROWS[pick] if pick < len(ODD_ROWS) else good for pick in picks]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_export, "CHUNK", chunk)

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from rare_audit.detection.event import AuditEvent, initiator_of, json_text, targets_of
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.detection.windows import Windows
+from rare_audit.exports.context import Clock
 from rare_audit.exports.portal_csv import LACKS, REQUIRED, is_portal_header, portal_event
-from rare_audit.exports.shapes import instant
+from rare_audit.exports.times import DateOrder
 from rare_audit.sources.tally import UnreadableError
 from tests.detection.helpers import detect
+
+CLOCK = Clock(DateOrder.MONTH_FIRST, lambda value: DateOrder.MONTH_FIRST)
 
 _ACTOR: Final = [
     *["Date (UTC)", "CorrelationId", "Service", "Category", "Activity", "Result", "ResultReason", "User Agent"],
@@ -62,13 +65,13 @@ def cells(**filled: str) -> dict[str, str]:
 
 def read(**filled: str) -> AuditEvent:
     """Return the event of the row that `cells` makes."""
-    return portal_event(cells(**filled), instant)
+    return portal_event(cells(**filled), CLOCK)
 
 
 def reason(row: dict[str, str]) -> str:
     """Return why a row can't be read."""
     with pytest.raises(UnreadableError) as caught:
-        portal_event(row, instant)
+        portal_event(row, CLOCK)
     return str(caught.value)
 
 
@@ -188,7 +191,7 @@ def test_targets_keep_their_places() -> None:
         {"id": None, "type": None, "displayName": "Ann", "userPrincipalName": None, "modifiedProperties": []},
     ]
     assert len(read().target_resources) == 1
-    assert portal_event(EMPTY | {"Date (UTC)": "2026-03-10", "Activity": "x"}, instant).target_resources == []
+    assert portal_event(EMPTY | {"Date (UTC)": "2026-03-10", "Activity": "x"}, CLOCK).target_resources == []
 
 
 def test_properties_with_gaps() -> None:
@@ -221,7 +224,7 @@ def test_a_new_operation_of_a_known_app_is_the_one_finding() -> None:
         cells(**{"Date (UTC)": "2026-03-16T09:00:00+00:00"}),
         cells(**owner, **{"Date (UTC)": "2026-03-16T10:00:00+00:00"}),
     ]
-    events = [portal_event(row, instant) for row in through_csv(rows)]
+    events = [portal_event(row, CLOCK) for row in through_csv(rows)]
     windows = Windows.single(parse_ticks("2026-03-16"), parse_ticks("2026-03-17"), 14)
     (finding,) = detect(events, windows).findings
     assert finding.operation_name == "Add owner to application"
@@ -268,7 +271,7 @@ def test_long_values_that_are_whole(value: str) -> None:
 def test_any_cells(filled: dict[str, Any]) -> None:
     """Any cells give an event that the engine can read, or the one error."""
     try:
-        event = portal_event(EMPTY | filled, instant)
+        event = portal_event(EMPTY | filled, CLOCK)
     except UnreadableError:
         return
     initiator_of(json_text(event.initiated_by))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rare_audit.detection.event import AuditEvent, initiator_of, json_text, targets_of
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.detection.windows import Windows
-from rare_audit.exports.shapes import instant
+from rare_audit.exports.context import Clock
+from rare_audit.exports.times import DateOrder
 from rare_audit.exports.unified import (
     AUDIT_DATA_COLUMN,
     LACKS,
@@ -22,6 +23,8 @@ from rare_audit.exports.unified import (
 )
 from rare_audit.sources.tally import UnreadableError
 from tests.detection.helpers import detect
+
+CLOCK = Clock(DateOrder.MONTH_FIRST, lambda value: DateOrder.MONTH_FIRST)
 
 Json = dict[str, Any]
 PURVIEW: Final = [
@@ -83,7 +86,7 @@ def record(**members: Any) -> Json:
 
 def read(**members: Any) -> AuditEvent:
     """Return the event of the record that `record` makes."""
-    event = unified_event(json.dumps(record(**members)), instant)
+    event = unified_event(json.dumps(record(**members)), CLOCK)
     assert isinstance(event, AuditEvent)
     return event
 
@@ -91,7 +94,7 @@ def read(**members: Any) -> AuditEvent:
 def reason(audit_data: bytes | str) -> str:
     """Return why a record can't be read."""
     with pytest.raises(UnreadableError) as caught:
-        unified_event(audit_data, instant)
+        unified_event(audit_data, CLOCK)
     return str(caught.value)
 
 
@@ -145,7 +148,7 @@ def test_a_record_by_an_app() -> None:
 def test_bytes_and_text_are_the_same() -> None:
     """A record reads the same from a CSV cell and from a file's bytes."""
     text = json.dumps(record(Operation="Größe."), ensure_ascii=False)
-    assert unified_event(text, instant) == unified_event(text.encode(), instant)
+    assert unified_event(text, CLOCK) == unified_event(text.encode(), CLOCK)
 
 
 def test_a_user_who_works_through_an_app_is_a_user() -> None:
@@ -288,7 +291,7 @@ def test_directory_records(kind: Any) -> None:
 )
 def test_records_of_other_kinds_are_named(members: Json, expected: str) -> None:
     """Sign-ins and records of other workloads give their kind, whatever else is in them."""
-    assert unified_event(json.dumps(record(**members)), instant) == expected
+    assert unified_event(json.dumps(record(**members)), CLOCK) == expected
 
 
 def test_a_new_operation_of_a_known_app_is_the_one_finding() -> None:
@@ -304,7 +307,7 @@ def test_a_new_operation_of_a_known_app_is_the_one_finding() -> None:
             ModifiedProperties=[owner],
         ),
     ]
-    events = [unified_event(row[AUDIT_DATA_COLUMN], instant) for row in through_csv(records)]
+    events = [unified_event(row[AUDIT_DATA_COLUMN], CLOCK) for row in through_csv(records)]
     windows = Windows.single(parse_ticks("2026-03-16"), parse_ticks("2026-03-17"), 14)
     (finding,) = detect([event for event in events if isinstance(event, AuditEvent)], windows).findings
     assert finding.operation_name == "Add owner to application"
@@ -350,7 +353,7 @@ ENTRY: Final = "{} in AuditData has an entry whose ID is not text or whose Type 
     ("members", "expected"),
     [
         ({"CreationTime": None}, "no readable time"),
-        ({"CreationTime": "3/16/2026 10:00:00 AM"}, "no readable time"),
+        ({"CreationTime": "16/16/2026 10:00:00 AM"}, "no readable time"),
         ({"CreationTime": 5}, "no readable time"),
         ({"Operation": ""}, "no Operation in AuditData; expected the operation's name"),
         ({"Operation": ["x"]}, "Operation in AuditData is not text"),
@@ -401,7 +404,7 @@ _MEMBERS: Final = st.dictionaries(st.sampled_from(sorted(record())), _ANY, max_s
 def test_any_object(members: Json) -> None:
     """Any JSON object gives an event that the engine can read, the name of another kind, or the one error."""
     try:
-        event = unified_event(json.dumps(members), instant)
+        event = unified_event(json.dumps(members), CLOCK)
     except UnreadableError:
         return
     if isinstance(event, str):
@@ -415,7 +418,7 @@ def test_any_object(members: Json) -> None:
 def test_any_bytes(audit_data: bytes) -> None:
     """Arbitrary bytes, and a record cut anywhere, give the one error; only the whole record is an event."""
     try:
-        event = unified_event(audit_data, instant)
+        event = unified_event(audit_data, CLOCK)
     except UnreadableError:
         return
     assert audit_data == WHOLE.encode()

@@ -46,8 +46,11 @@ def _steps(funnel: Funnel) -> Iterator[Step]:
     yield Step("in the days looked at", current.events, whole, 1, _sum(current.events, (people, current.app_initiated)))
     apps, dropped = current.app_initiated, sum(current.dropped.values())
     yield Step("not by an app", people, whole, 2)
-    fates = (dropped, current.on_first_tick, current.known, current.rare)
+    repeated = (current.repeated,) if current.repeated else ()
+    fates = (*repeated, dropped, current.on_first_tick, current.known, current.rare)
     yield Step("By apps, in the days looked at", apps, apps, aside=_sum(apps, fates), strong=True)
+    if current.repeated:
+        yield Step("repeated", current.repeated, apps, 1, "the same Id and content as one before")
     reasons = ", ".join(f"{drop} {count:,}" for drop, count in current.dropped.items() if count)
     yield Step("dropped by the rule", dropped, apps, 1, one_line(reasons, 3 * _LONGEST))
     yield Step("on a window's first tick", current.on_first_tick, apps, 1, "the rule counts these as known")
@@ -64,10 +67,19 @@ def _steps(funnel: Funnel) -> Iterator[Step]:
 
 def unread(funnel: Funnel, places: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each reason why records were not read; `places` has the first of each, where known."""
-    lines = [
-        f"{counted(count, 'record')} not read: {reason}" + (f", first at {places[reason]}" if reason in places else "")
-        for reason, count in funnel.reading.unreadable.items()
-    ] + [f"{counted(count, 'record')} skipped: {reason}" for reason, count in funnel.reading.skipped.items()]
+    lines = (
+        [
+            f"{counted(count, 'record')} not read: {reason}"
+            + (f", first at {places[reason]}" if reason in places else "")
+            for reason, count in funnel.reading.unreadable.items()
+        ]
+        + [
+            f"{counted(count, 'file')} not read: {reason}"
+            + (f", first at {places[reason]}" if reason in places else "")
+            for reason, count in funnel.reading.files.items()
+        ]
+        + [f"{counted(count, 'record')} skipped: {reason}" for reason, count in funnel.reading.skipped.items()]
+    )
     more = [f"and {len(lines) - _MOST_REASONS} more reasons"] if len(lines) > _MOST_REASONS else []
     return (*(one_line(line, 2 * _LONGEST) for line in lines[:_MOST_REASONS]), *more)
 

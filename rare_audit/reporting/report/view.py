@@ -66,6 +66,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     is_run: bool
     is_dry: bool
+    has_events: bool
 
 
 def view(report: Report) -> View:
@@ -97,6 +98,7 @@ def view(report: Report) -> View:
         notes=tuple(one_line(note, _LONGEST) for note in report.notes[:_MOST]),
         is_run=report.run is not None,
         is_dry=report.run is not None and report.run.dry_run,
+        has_events=report.funnel is None or report.funnel.current.app_initiated > 0,
     )
 
 
@@ -123,6 +125,7 @@ def _banners(report: Report) -> Iterator[Banner]:
         yield Banner("Not finished", f"The run is {run.state}: what stands here is not all of it.")
     if run and run.error:
         yield Banner("The run failed" if run.state == "failed" else "Something failed", one_line(run.error, _LONGEST))
+    yield from _incomplete(report)
     if report.silent:
         days = ", ".join(report.silent[:_MOST])
         yield Banner("No data", f"AuditLogs has no event at all of {days}. Nothing could be found there.")
@@ -136,6 +139,18 @@ def _banners(report: Report) -> Iterator[Banner]:
     if report.delivered and report.delivered.rows_wait:
         days = ", ".join(report.delivered.rows_wait[:_MOST])
         yield Banner("Not uploaded", f"Findings of {days} are still to come to their table; the next run tries again.")
+
+
+def _incomplete(report: Report) -> Iterator[Banner]:
+    """Yield what was not read, and that there was nothing to look at: no finding means nothing then."""
+    if report.funnel is None:
+        return
+    lost = report.funnel.reading.lost + report.funnel.current.unreadable
+    if lost:
+        what = "One record or file" if lost == 1 else f"{lost:,} records or files"
+        yield Banner("Not everything was read", f"{what} could not be read; findings may be missing. See the notes.")
+    if report.run is None and not report.funnel.current.app_initiated:
+        yield Banner("No events by apps", f"No app did anything in {covered(report.windows)}: nothing could be found.")
 
 
 def _figures(report: Report) -> Iterator[tuple[str, str]]:
