@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Final
 
 from rare_audit.detection import kql
-from rare_audit.detection.candidates import Candidate
+from rare_audit.detection.candidates import Candidate, Counted, Key, parties_of
 from rare_audit.detection.event import (
     HOUR,
     NO_TARGET,
@@ -30,7 +30,6 @@ TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 
 Combination = tuple[str, str, str, str, str]
 """OperationName, InitiatedByApp, InitiatedByIpAddress, TargetUserPrincipalName, TargetResourceName of an event."""
-Key = tuple[str, ...]
 Glance = tuple[str, str, str | None]
 """OperationName, InitiatedBy and the head of TargetResources, the last two as JSON text."""
 
@@ -146,7 +145,8 @@ class Detector:
             exclusion = self._exclusion(event, combination)
             candidate.events[exclusion, names] += 1
             if not exclusion:
-                candidate.add(event, counted, initiator, targets)
+                keyed = [Counted(place, self.key(combination, row.name), row) for place, row in counted]
+                candidate.add(event, keyed, parties_of(event, initiator, targets))
 
     def _remember(self, event: AuditEvent, slot: int, combination: Combination, names: frozenset[str]) -> bool:
         """Mark an event's keys; return whether it is known already, so that nothing need be kept of it."""
