@@ -26,10 +26,14 @@ from rare_audit.detection.windows import Windows
 QUICK: Final = frozenset(map(ROW_COLUMNS.index, ROW_COLUMNS[:4]))
 """The columns that two events share which look alike up to their first target's properties."""
 MOST_REMEMBERED: Final = 1 << 15
+LONGEST_REMEMBERED: Final = 1_024
+"""Entries of what is remembered of how events look, and characters of each: at most 32 million of a kind."""
 TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 
 Combination = tuple[str, str, str, str, str]
 """OperationName, InitiatedByApp, InitiatedByIpAddress, TargetUserPrincipalName, TargetResourceName of an event."""
+Screen = tuple[Initiator | None, Drop | None]
+"""What `screened` returns."""
 Glance = tuple[str, str, str | None]
 """OperationName, InitiatedBy and the head of TargetResources, the last two as JSON text."""
 
@@ -60,8 +64,9 @@ class Detector:
         columns = [ROW_COLUMNS.index(column) for column in rule.key(by_property=by_property)]
         self._pick = itemgetter(*columns)
         self._key_is_quick = QUICK.issuperset(columns)
-        self._slots: dict[str, int] = {}
+        self._slots: dict[str, int] = {}  # by hours, texts of 13 characters
         self._glances: dict[Glance, Key] = {}
+        self._screens: dict[tuple[str, str], Screen] = {}
 
     def feed(self, events: Iterable[AuditEvent]) -> None:
         """Take events in."""
@@ -92,7 +97,7 @@ class Detector:
         """Baseline: look only as far into the event as is needed to know that its key is marked for that day."""
         self.baseline_events += 1
         initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
-        initiator, drop = screened(initiated_by, operation, self._ignored)
+        initiator, drop = self._screens.get((initiated_by, operation)) or self._screen(initiated_by, operation)
         if initiator is None:
             return
         self.baseline_app_initiated += 1
@@ -113,9 +118,19 @@ class Detector:
                     self._recall(glance, key)
                     return
 
+    def _screen(self, initiated_by: str, operation: str) -> Screen:
+        """Return what `screened` does, and remember it: few pairs recur all day."""
+        found = screened(initiated_by, operation, self._ignored)
+        if len(initiated_by) + len(operation) <= LONGEST_REMEMBERED:
+            if len(self._screens) >= MOST_REMEMBERED:
+                self._screens.clear()
+            self._screens[initiated_by, operation] = found
+        return found
+
     def _recall(self, glance: Glance, key: Key) -> None:
         """Remember which key events have that look alike up to their properties."""
-        if glance[2] is not None:
+        operation, initiated_by, head = glance
+        if head is not None and len(operation) + len(initiated_by) + len(head) <= LONGEST_REMEMBERED:
             if len(self._glances) >= MOST_REMEMBERED:
                 self._glances.clear()
             self._glances[glance] = key
@@ -123,8 +138,8 @@ class Detector:
     def _examine(self, event: AuditEvent, slot: int) -> None:
         """Current: mark the event's keys, and keep what counts in it unless all its keys are known already."""
         self.current_events += 1
-        operation = event.operation_name or ""
-        initiator, drop = screened(json_text(event.initiated_by), operation, self._ignored)
+        initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
+        initiator, drop = self._screens.get((initiated_by, operation)) or self._screen(initiated_by, operation)
         if initiator is None:
             return
         self.current_app_initiated += 1
@@ -200,6 +215,6 @@ def combination_of(operation: str, initiator: Initiator, target: Target) -> Comb
         operation,
         initiator.app,
         initiator.ip_address,
-        kql.lowered(kql.to_string(target.user_principal_name)),
-        kql.lowered(kql.to_string(target.display_name)),
+        kql.lower(kql.to_string(target.user_principal_name)),
+        kql.lower(kql.to_string(target.display_name)),
     )

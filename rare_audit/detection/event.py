@@ -51,7 +51,7 @@ def utc_text(text: str) -> str:
     return format_ticks(parse_ticks(text))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 14)  # of texts of at most 13 characters
 def _is_hour(text: str) -> bool:
     try:
         parse_ticks(f"{text}:00")
