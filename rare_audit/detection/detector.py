@@ -14,6 +14,7 @@ from rare_audit.detection.event import (
     Initiator,
     Target,
     head_of,
+    is_not_an_array,
     json_text,
     may_count,
     targets_of,
@@ -146,12 +147,14 @@ class Detector:
         if drop is not None:
             self.dropped[drop] += 1
             return
-        targets = targets_of(json_text(event.target_resources))
+        target_resources = json_text(event.target_resources)
+        targets = targets_of(target_resources)
         rows = list(property_rows(first_target(targets), self._ignored))
         self.dropped_rows.update(row.dropped for row in rows if row.dropped is not None)
         counted = [(place, row) for place, row in enumerate(rows) if row.dropped is None]
         if not counted:
-            self.dropped[last_drop(rows)] += 1
+            is_odd = not targets and is_not_an_array(target_resources)
+            self.dropped[Drop.NOT_AN_ARRAY if is_odd else last_drop(rows)] += 1
             return
         combination = combination_of(operation, initiator, first_target(targets))
         names = frozenset(row.name for _, row in counted)

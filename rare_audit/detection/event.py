@@ -151,6 +151,17 @@ def targets_of(target_resources: str) -> list[Target]:
         return []
 
 
+def is_not_an_array(target_resources: str) -> bool:
+    """Tell whether `TargetResources` (JSON text) has something in it that can't be read as a JSON array.
+
+    No text and null are nothing. Text that is nested too deep to be read counts as not JSON, as for `kql.parse_json`.
+    """
+    if not target_resources.strip():
+        return False
+    value = kql.parse_json(target_resources)
+    return value is not None and not isinstance(value, list)
+
+
 def _odd_targets(value: Any) -> list[Target]:
     """Read targets that do not look as they should, member by member, as KQL does."""
     return [_odd_target(element) for element in value] if isinstance(value, list) else []

@@ -13,6 +13,7 @@ from rare_audit.detection.rule import Ignored
 class Drop(StrEnum):
     """Why a row, or an event with all its rows, does not count; in the order the query asks."""
 
+    NOT_AN_ARRAY = "TargetResources is not a JSON array"
     NO_PROPERTIES = "no modified properties"
     NO_VALUE = "no new value in an array"
     IGNORED_PROPERTY = "ignored property name"
