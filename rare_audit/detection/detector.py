@@ -6,8 +6,8 @@ from operator import itemgetter
 from typing import Final
 
 from rare_audit.detection import kql
-from rare_audit.detection.candidates import Candidate
-from rare_audit.detection.data import Data
+from rare_audit.detection.candidates import Candidate, Counted, Key, parties_of
+from rare_audit.detection.data import Counts
 from rare_audit.detection.event import (
     DAY,
     HOUR,
@@ -16,6 +16,7 @@ from rare_audit.detection.event import (
     Initiator,
     Target,
     head_of,
+    is_not_an_array,
     json_text,
     may_count,
     targets_of,
@@ -29,13 +30,14 @@ from rare_audit.detection.windows import Windows
 QUICK: Final = frozenset(map(ROW_COLUMNS.index, ROW_COLUMNS[:4]))
 """The columns that two events share which look alike up to their first target's properties."""
 MOST_REMEMBERED: Final = 1 << 15
-_LATEST: Final = "~"
-"""Text behind every instant's."""
+LONGEST_REMEMBERED: Final = 1_024
+"""Entries of what is remembered of how events look, and characters of each: at most 32 million of a kind."""
 TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 
 Combination = tuple[str, str, str, str, str]
 """OperationName, InitiatedByApp, InitiatedByIpAddress, TargetUserPrincipalName, TargetResourceName of an event."""
-Key = tuple[str, ...]
+Screen = tuple[Initiator | None, Drop | None]
+"""What `screened` returns."""
 Glance = tuple[str, str, str | None]
 """OperationName, InitiatedBy and the head of TargetResources, the last two as JSON text."""
 
@@ -54,6 +56,7 @@ class Detector:
         self.rule = rule
         self.windows = windows
         self.by_property = by_property
+        self.counts = Counts(windows)
         self.seen: dict[Key, int] = {}
         self.candidates: dict[tuple[int, Combination], Candidate] = {}
         self.on_first_tick = self.known = self.repeated = 0
@@ -65,82 +68,39 @@ class Detector:
         columns = [ROW_COLUMNS.index(column) for column in rule.key(by_property=by_property)]
         self._pick = itemgetter(*columns)
         self._key_is_quick = QUICK.issuperset(columns)
-        self._slots: dict[str, int] = {}
-        self._events = [0] * (windows.last_slot + 2)  # of each slot; the last is what lies outside, slot -1
-        self._by_apps = [0] * (windows.last_slot + 2)
-        self._days_outside: Counter[str] = Counter()
-        self._first = self._last = ""
+        self._slots: dict[str, int] = {}  # by hours, texts of 13 characters
         self._met = Met()
         self._glances: dict[Glance, Key] = {}
+        self._screens: dict[tuple[str, str], Screen] = {}
 
     def feed(self, events: Iterable[AuditEvent]) -> None:
         """Take events in."""
-        slots, lookback_days, by_slot = self._slots, self.windows.lookback_days, self._events
-        first, last = self._first or _LATEST, self._last
+        slots, lookback_days, counts = self._slots, self.windows.lookback_days, self.counts
+        first, last, by_slot = counts.first, counts.last, counts.events
         for event in events:
             time = event.time_generated
-            # Compared as text, which is exact to the second: all that is said of them.
             if time < first:
-                first = self._first = time
+                first = counts.first = time
             if time > last:
-                last = self._last = time
+                last = counts.last = time
             slot = slots.get(time[HOUR])
             if slot is None:
                 slot = self._slot(event)
             by_slot[slot] += 1
             if slot < 0:
-                self._pass_over(event)
+                self._pass_over(event, slot)
             elif slot < lookback_days:
                 self._learn(event, slot)
             else:
                 self._examine(event, slot)
 
-    @property
-    def outside(self) -> int:
-        """How many events lie outside the windows and their lookbacks."""
-        return self._events[-1]
-
-    @property
-    def baseline_events(self) -> int:
-        """How many events lie before the first window, within its lookback."""
-        return sum(self._events[: self.windows.lookback_days])
-
-    @property
-    def baseline_app_initiated(self) -> int:
-        """How many of those an app started."""
-        return sum(self._by_apps[: self.windows.lookback_days])
-
-    @property
-    def current_events(self) -> int:
-        """How many events lie in the windows."""
-        return sum(self._events[self.windows.lookback_days : -1])
-
-    @property
-    def current_app_initiated(self) -> int:
-        """How many of those an app started."""
-        return sum(self._by_apps[self.windows.lookback_days : -1])
-
-    def data(self) -> Data:
-        """Return what was read so far."""
-        days_by_apps = self._days_outside + Counter(self._by_day(self._by_apps))
-        return Data(
-            events=sum(self._events),
-            by_apps=sum(self._by_apps),
-            first=self._first,
-            last=self._last,
-            days=self._by_day(self._events),
-            days_by_apps=dict(sorted(days_by_apps.items())),
-        )
-
-    def _by_day(self, counts: list[int]) -> dict[str, int]:
-        return {self.windows.day(slot): count for slot, count in enumerate(counts[:-1]) if count}
-
-    def _pass_over(self, event: AuditEvent) -> None:
+    def _pass_over(self, event: AuditEvent, slot: int) -> None:
         """Count an event outside all windows: if an app started it, whoever looks for events may look there."""
-        initiator, _ = screened(json_text(event.initiated_by), event.operation_name or "", self._ignored)
+        initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
+        initiator, _ = self._screens.get((initiated_by, operation)) or self._screen(initiated_by, operation)
         if initiator is not None:
-            self._by_apps[-1] += 1
-            self._days_outside[event.time_generated[DAY]] += 1
+            self.counts.by_apps[slot] += 1
+            self.counts.days_outside[event.time_generated[DAY]] += 1
 
     def _is_repeated(self, event: AuditEvent, initiated_by: str) -> bool:
         """Tell whether an event of a window is the same record as one before, by its Id and all that is read of it."""
@@ -166,10 +126,10 @@ class Detector:
     def _learn(self, event: AuditEvent, slot: int) -> None:
         """Baseline: look only as far into the event as is needed to know that its key is marked for that day."""
         initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
-        initiator, drop = screened(initiated_by, operation, self._ignored)
+        initiator, drop = self._screens.get((initiated_by, operation)) or self._screen(initiated_by, operation)
         if initiator is None:
             return
-        self._by_apps[slot] += 1
+        self.counts.by_apps[slot] += 1
         if drop is not None:
             return
         target_resources = json_text(event.target_resources)
@@ -187,9 +147,19 @@ class Detector:
                     self._recall(glance, key)
                     return
 
+    def _screen(self, initiated_by: str, operation: str) -> Screen:
+        """Return what `screened` does, and remember it: few pairs recur all day."""
+        found = screened(initiated_by, operation, self._ignored)
+        if len(initiated_by) + len(operation) <= LONGEST_REMEMBERED:
+            if len(self._screens) >= MOST_REMEMBERED:
+                self._screens.clear()
+            self._screens[initiated_by, operation] = found
+        return found
+
     def _recall(self, glance: Glance, key: Key) -> None:
         """Remember which key events have that look alike up to their properties."""
-        if glance[2] is not None:
+        operation, initiated_by, head = glance
+        if head is not None and len(operation) + len(initiated_by) + len(head) <= LONGEST_REMEMBERED:
             if len(self._glances) >= MOST_REMEMBERED:
                 self._glances.clear()
             self._glances[glance] = key
@@ -197,22 +167,24 @@ class Detector:
     def _examine(self, event: AuditEvent, slot: int) -> None:
         """Current: mark the event's keys, and keep what counts in it unless all its keys are known already."""
         initiated_by, operation = json_text(event.initiated_by), event.operation_name or ""
-        initiator, drop = screened(initiated_by, operation, self._ignored)
+        initiator, drop = self._screens.get((initiated_by, operation)) or self._screen(initiated_by, operation)
         if initiator is None:
             return
-        self._by_apps[slot] += 1
+        self.counts.by_apps[slot] += 1
         if self._is_repeated(event, initiated_by):
             self.repeated += 1
             return
         if drop is not None:
             self.dropped[drop] += 1
             return
-        targets = targets_of(json_text(event.target_resources))
+        target_resources = json_text(event.target_resources)
+        targets = targets_of(target_resources)
         rows = list(property_rows(first_target(targets), self._ignored))
         self.dropped_rows.update(row.dropped for row in rows if row.dropped is not None)
         counted = [(place, row) for place, row in enumerate(rows) if row.dropped is None]
         if not counted:
-            self.dropped[last_drop(rows)] += 1
+            is_odd = not targets and is_not_an_array(target_resources)
+            self.dropped[Drop.NOT_AN_ARRAY if is_odd else last_drop(rows)] += 1
             return
         combination = combination_of(operation, initiator, first_target(targets))
         names = frozenset(row.name for _, row in counted)
@@ -221,7 +193,8 @@ class Detector:
             exclusion = self._exclusion(event, combination)
             candidate.events[exclusion, names] += 1
             if not exclusion:
-                candidate.add(event, counted, initiator, targets)
+                keyed = [Counted(place, self.key(combination, row.name), row) for place, row in counted]
+                candidate.add(event, keyed, parties_of(event, initiator, targets))
 
     def _remember(self, event: AuditEvent, slot: int, combination: Combination, names: frozenset[str]) -> bool:
         """Mark an event's keys; return whether it is known already, so that nothing need be kept of it."""
@@ -275,6 +248,6 @@ def combination_of(operation: str, initiator: Initiator, target: Target) -> Comb
         operation,
         initiator.app,
         initiator.ip_address,
-        kql.lowered(kql.to_string(target.user_principal_name)),
-        kql.lowered(kql.to_string(target.display_name)),
+        kql.lower(kql.to_string(target.user_principal_name)),
+        kql.lower(kql.to_string(target.display_name)),
     )

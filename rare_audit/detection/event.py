@@ -53,7 +53,7 @@ def utc_text(text: str) -> str:
     return format_ticks(parse_ticks(text))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 14)  # of texts of at most 13 characters
 def _is_hour(text: str) -> bool:
     try:
         parse_ticks(f"{text}:00")
@@ -156,6 +156,17 @@ def targets_of(target_resources: str) -> list[Target]:
         return _odd_targets(kql.parse_json(target_resources))
     except kql.NOT_JSON:
         return []
+
+
+def is_not_an_array(target_resources: str) -> bool:
+    """Tell whether `TargetResources` (JSON text) has something in it that can't be read as a JSON array.
+
+    No text and null are nothing. Text that is nested too deep to be read counts as not JSON, as for `kql.parse_json`.
+    """
+    if not target_resources.strip():
+        return False
+    value = kql.parse_json(target_resources)
+    return value is not None and not isinstance(value, list)
 
 
 def _odd_targets(value: Any) -> list[Target]:

@@ -50,7 +50,7 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unreadable(self) -> int:
         """How many events were dropped because their changes could not be read, and not by what they say."""
-        return self.dropped.get(Drop.UNREADABLE, 0)
+        return self.dropped.get(Drop.NOT_AN_ARRAY, 0)
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):

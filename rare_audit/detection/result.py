@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 
 from rare_audit.detection import kql
-from rare_audit.detection.candidates import Gathered, Part
+from rare_audit.detection.candidates import Candidate, Gathered, Part
 from rare_audit.detection.data import Data
 from rare_audit.detection.detector import Combination, Detector
 from rare_audit.detection.finding import Finding, content_id
@@ -30,6 +30,7 @@ class _Group(msgspec.Struct, frozen=True):
     slot: int
     combination: Combination
     parts: dict[tuple[str, str, str], Part]
+    gathered: Gathered
     events: int
 
 
@@ -48,15 +49,24 @@ def conclude(detector: Detector, reading: Reading) -> Detection:
             events += 0 if exclusion else count
         parts = {name: part for name, part in candidate.parts.items() if _is_rare(detector, slot, combination, name[2])}
         if parts:
-            groups.append(_Group(slot, combination, parts, events))
+            groups.append(_Group(slot, combination, parts, _gathered(detector, slot, candidate), events))
     histories = Histories(detector, (group.combination[1] for group in groups))
     findings = sorted((_finding(detector, group, histories) for group in groups), key=_order)
     funnel = _funnel(detector, reading, rare, known, len(findings))
-    return Detection(tuple(findings), funnel, histories.attendance(), detector.data())
+    return Detection(tuple(findings), funnel, histories.attendance(), detector.counts.data())
 
 
 def _is_rare(detector: Detector, slot: int, combination: Combination, property_name: str) -> bool:
     return not detector.is_known(detector.key(combination, property_name), slot)
+
+
+def _gathered(detector: Detector, slot: int, candidate: Candidate) -> Gathered:
+    """Return what was gathered of the rare rows."""
+    together = Gathered()
+    for key, gathered in candidate.gathered.items():
+        if not detector.is_known(key, slot):
+            together.merge(gathered)
+    return together
 
 
 def _order(finding: Finding) -> tuple[str, ...]:
@@ -76,9 +86,6 @@ def _finding(detector: Detector, group: _Group, histories: Histories) -> Finding
     start_time = format_ticks(firsts[0][0][0])
     variant, day = "by-property" if detector.by_property else "", start_time[:10]
     names = tuple(sorted({name for _, _, name in group.parts}))
-    gathered = Gathered()
-    for part in group.parts.values():
-        gathered.merge(part.gathered)
     return Finding(
         id=content_id(detector.rule.id, variant, app, operation, upn, ip_address, resource, day),
         rule_id=detector.rule.id,
@@ -95,12 +102,12 @@ def _finding(detector: Detector, group: _Group, histories: Histories) -> Finding
         property_names=names,
         host=_host(detector, names, resource),
         categories=tuple(sorted({category for _, category, _ in group.parts})),
-        app_ids=gathered.app_ids.values(),
-        service_principal_ids=gathered.service_principal_ids.values(),
-        targets=gathered.targets.values(),
+        app_ids=group.gathered.app_ids.values(),
+        service_principal_ids=group.gathered.service_principal_ids.values(),
+        targets=group.gathered.targets.values(),
         events=group.events,
-        evidence=gathered.evidence.values(),
-        cut=gathered.cut,
+        evidence=group.gathered.evidence.values(),
+        cut=group.gathered.cut,
         history=histories.of(group.slot, group.combination),
     )
 
@@ -112,18 +119,19 @@ def _host(detector: Detector, names: tuple[str, ...], resource: str) -> str:
 
 
 def _funnel(detector: Detector, reading: Reading, rare: Counter[str], known: int, findings: int) -> Funnel:
+    baseline, current = detector.counts.baseline(), detector.counts.current()
     before_first_window = (1 << detector.windows.lookback_days) - 1
     return Funnel(
         reading=reading,
-        outside=detector.outside,
+        outside=detector.counts.outside,
         baseline=Baseline(
-            events=detector.baseline_events,
-            app_initiated=detector.baseline_app_initiated,
+            events=baseline[0],
+            app_initiated=baseline[1],
             combinations=sum(1 for slots in detector.seen.values() if slots & before_first_window),
         ),
         current=Current(
-            events=detector.current_events,
-            app_initiated=detector.current_app_initiated,
+            events=current[0],
+            app_initiated=current[1],
             repeated=detector.repeated,
             dropped={drop: detector.dropped[drop] for drop in Drop},
             dropped_rows={drop: detector.dropped_rows[drop] for drop in Drop if drop.is_about_rows},

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 
@@ -14,7 +13,7 @@ from rare_audit.detection.rule import Ignored
 class Drop(StrEnum):
     """Why a row, or an event with all its rows, does not count; in the order the query asks."""
 
-    UNREADABLE = "TargetResources is not a JSON array"
+    NOT_AN_ARRAY = "TargetResources is not a JSON array"
     NO_PROPERTIES = "no modified properties"
     NO_VALUE = "no new value in an array"
     IGNORED_PROPERTY = "ignored property name"
@@ -53,25 +52,24 @@ def property_rows(target: Target, ignored: Ignored) -> Iterator[PropertyRow]:
 def _dropped(name: str, value: str, ignored: Ignored) -> Drop | None:
     if not value:
         return Drop.NO_VALUE
-    if kql.fold(name) in ignored.properties:
+    if name in ignored.properties:
         return Drop.IGNORED_PROPERTY
-    if ignored.value(value):
+    if value in ignored.values:
         return Drop.IGNORED_VALUE
     return None
 
 
-@lru_cache(maxsize=1 << 14)
 def screened(initiated_by: str, operation: str, ignored: Ignored) -> tuple[Initiator | None, Drop | None]:
     """Return the app that started an event, if any, and the condition that drops it whatever its properties are.
 
-    The rule: `InitiatedByApp !in~ (appIgnoreList) and OperationName !~ "Change user license"`. Few pairs recur all day.
+    The rule: `InitiatedByApp !in~ (appIgnoreList) and OperationName !~ "Change user license"`.
     """
     initiator = initiator_of(initiated_by)
     if initiator is None:
         return None, None
-    if kql.fold(initiator.app) in ignored.apps:
+    if initiator.app in ignored.apps:
         return initiator, Drop.IGNORED_APP
-    if kql.fold(operation) in ignored.operations:
+    if operation in ignored.operations:
         return initiator, Drop.IGNORED_OPERATION
     return initiator, None
 

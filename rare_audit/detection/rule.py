@@ -1,7 +1,8 @@
 """A rule and its exclusions: values that check themselves. Reading their files is `rare_audit.rules`' part."""
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Iterable
+from typing import Annotated, Final
 
 import msgspec
 
@@ -190,16 +191,20 @@ class Ignored:
     def __init__(self, parameters: Parameters) -> None:
         """Fold the lists of `parameters`."""
         pairs = parameters.ignored_pairs
-        self.properties = _folded([*parameters.property_ignore_list, *(pair.property_name for pair in pairs)])
-        self._values = _folded([pair.new_value for pair in pairs])
-        self._value_lengths = frozenset(map(len, self._values))
-        self.apps = _folded(parameters.app_ignore_list)
-        self.operations = _folded(parameters.operation_ignore_list)
-
-    def value(self, new_value: str) -> bool:
-        """Tell whether a new value is ignored. Values are many and may be long; folding leaves a text's length."""
-        return len(new_value) in self._value_lengths and kql.fold(new_value) in self._values
+        self.properties = Folded([*parameters.property_ignore_list, *(pair.property_name for pair in pairs)])
+        self.values = Folded([pair.new_value for pair in pairs])
+        self.apps = Folded(parameters.app_ignore_list)
+        self.operations = Folded(parameters.operation_ignore_list)
 
 
-def _folded(texts: Any) -> frozenset[str]:
-    return frozenset(map(kql.fold, texts))
+class Folded:
+    """Texts to look others up in, as `in~` does."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Fold `texts`."""
+        self._texts = frozenset(map(kql.fold, texts))
+        self._lengths = frozenset(map(len, self._texts))
+
+    def __contains__(self, text: str) -> bool:
+        # Few texts have a length that one of these has, and folding leaves it.
+        return len(text) in self._lengths and kql.fold(text) in self._texts

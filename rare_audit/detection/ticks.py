@@ -34,7 +34,7 @@ def parse_ticks(text: str) -> int:
     return _parse_any(text)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 16)  # of texts of at most 17 characters
 def _minute(text: str) -> int:
     return _parse_any(f"{text}00")
 

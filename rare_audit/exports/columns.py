@@ -1,9 +1,9 @@
 """Whether a record holds its dynamic columns as AuditLogs does, so that the rule can see it.
 
 InitiatedBy is an object, TargetResources an array of objects, each with an array of objects as modifiedProperties; all
-of them may be null, empty text or empty. Log Analytics keeps nothing else, so anything else is the mark of a tool that cut
-or rewrote a value: PowerShell's `@{…}` and `System.Object[]`, a Python repr, a cell that ends in the middle. The engine
-would take such an event for one without an app or without a change, in silence.
+of them may be null, empty text or empty. Log Analytics keeps nothing else, so anything else is the mark of a tool that
+cut or rewrote a value: PowerShell's `@{…}` and `System.Object[]`, a Python repr, a cell that ends in the middle. The
+engine would take such an event for one without an app or without a change, in silence.
 
 Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/auditlogs.
 """

@@ -25,8 +25,8 @@ class Named:
 def named_files(names: Sequence[str]) -> list[Named]:
     """Return the files that names stand for: a folder for all files in it and below, a pattern for its matches.
 
-    Files of folders come in the order of their names, hidden ones are left out. Raises InputError where a folder has no file, a pattern matches nothing, or
-    standard input is named twice.
+    Files of folders come in the order of their names; hidden ones are left out. Raises InputError where a folder has no
+    file, a pattern matches nothing, or standard input is named twice.
     """
     if list(names).count(STDIN) > 1:
         raise InputError("standard input is named twice")

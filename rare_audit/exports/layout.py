@@ -177,9 +177,9 @@ def _shape_in_array(stream: JsonStream, depth: int, *, is_known: bool) -> tuple[
             inner = _object(stream, depth)
             found = inner.shape
             if not inner.is_whole:
-                raise EndsEarlyError
+                return found or (AUDIT if is_known else None), False
     except EndsEarlyError:
-        return AUDIT if found is None and is_known else found, False
+        return found or (AUDIT if is_known else None), False
     return AUDIT if is_empty and is_known else found, True
 
 

@@ -1,7 +1,7 @@
 """Times as people's files write them: one parser for all shapes.
 
-ISO 8601 and what looks like it, dates of the United States and of Europe, month names, `/Date(ms)/` of .NET, seconds and
-milliseconds since 1970. Whatever names no zone is UTC.
+ISO 8601 and what looks like it, dates of the United States and of Europe, month names, `/Date(ms)/` of .NET, seconds
+and milliseconds since 1970. Whatever names no zone is UTC.
 """
 
 import re

@@ -8,7 +8,6 @@ import msgspec
 from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
 from rare_audit.detection.windows import Windows
 
-
 MIN_DAYS: Final = 7
 """Days of data that a baseline needs before a day, unless a setting says otherwise: with fewer it is degraded."""
 

@@ -1,6 +1,7 @@
 """KQL's dynamic and string semantics, by example and by property."""
 
 import json
+import sys
 import unicodedata
 from typing import Any
 
@@ -184,6 +185,16 @@ def test_lower_looks_at_each_letter_alone(one: str, other: str) -> None:
     """So the length stays, and what stands beside a letter does not matter."""
     assert kql.lower(one + other) == kql.lower(one) + kql.lower(other)
     assert len(kql.lower(one)) == len(one)
+
+
+def test_lower_of_every_letter() -> None:
+    """Between two others, and alone; the dotted I is the only one that is two when lowered."""
+    letters = list(map(chr, range(sys.maxunicode + 1)))
+    assert [letter for letter in letters if len(letter.lower()) > 1] == ["İ"]
+    for letter in letters:
+        low = "İ" if letter == "İ" else letter.lower()
+        assert kql.lower(letter) == low
+        assert kql.lower(f"A{letter}Σ") == f"a{low}σ"
 
 
 @pytest.mark.parametrize(("text", "folded"), [("AbZ", "abz"), ("Ä", "Ä"), ("ÄB", "Äb"), ("\u212a", "\u212a"), ("", "")])

@@ -144,7 +144,7 @@ def _circumstances(finding: Finding, *, dated: bool) -> Iterator[Piece]:
 def resource_name(finding: Finding) -> str:
     """Return a target's name as it was written, where the events tell; the rule's column is in lower case."""
     lowered = finding.target_resource_name
-    written = (target.display_name for target in finding.targets if kql.lowered(target.display_name) == lowered)
+    written = (target.display_name for target in finding.targets if kql.lower(target.display_name) == lowered)
     return next(written, lowered)
 
 
