@@ -33,7 +33,7 @@ from tests.terminal import (
 from tests.yardstick import Yardstick
 
 RULE: Final = load_rule()
-FORMATS: Final = ("table", "json", "csv", "kql")
+FORMATS: Final = ("table", "json", "jsonl", "csv", "ndjson")
 LAST_DAY: Final = (NORTHWIND, "--start", LAST_HUNTED, "--end", "2026-03-17")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z")
 _TIMES: Final = ("StartTime", "EndTime", "timestamp")
@@ -84,22 +84,27 @@ def test_daily_without_end_goes_on_to_the_last_event() -> None:
     assert rows(NORTHWIND, "--daily", "--start", FIRST_HUNTED) == rows(*BOTH_DAYS)
 
 
-def test_without_start_the_last_whole_day() -> None:
-    """Without a start the last whole UTC day in the data is hunted, and standard error says which."""
-    result = hunted(NORTHWIND, "--format", "kql")
-    assert "no --start: the last whole UTC day in the data is 2026-03-16" in result.stderr.splitlines()
-    assert result.stdout == hunted(*LAST_DAY, "--format", "kql").stdout
+def test_by_default_every_day_that_has_a_whole_lookback() -> None:
+    """Without a window all days are looked at that have 14 days of data before them, and standard error says which."""
+    result = hunted(NORTHWIND, "--format", "ndjson")
+    said = result.stderr.splitlines()
+    assert said[:4] == [
+        "4,000 events, 2026-03-01 00:39 to 2026-03-16 23:44 UTC, 2,709 by apps",
+        "looking at 2026-03-15 to 2026-03-16, each day compared with the 14 days before it",
+        "the first 14 days, from 2026-03-01, are the baseline and are not looked at",
+        "coverage: 14 of 14 days had data, before each of the days",
+    ]
+    assert result.stdout == hunted(*BOTH_DAYS, "--format", "ndjson").stdout
 
 
-def test_a_day_that_is_not_whole_is_not_the_last(tmp_path: Path) -> None:
-    """Where the data end at noon, that day is not over: the one before it is hunted."""
+def test_a_last_day_that_is_not_over_is_looked_at(tmp_path: Path) -> None:
+    """Where the data end at noon, what was until then is looked at."""
     afternoon = tuple(b'"TimeGenerated":"%s' % time for time in (b"2026-03-16T1", b"2026-03-16T2"))
     morning = [line for line in northwind() if not any(time in line for time in afternoon)]
     export = tmp_path / "morning.ndjson"
     export.write_bytes(b"".join(morning))
-    result = hunted(str(export), "--format", "kql")
-    assert "the last whole UTC day in the data is 2026-03-15" in result.stderr
-    assert len(result.stdout.splitlines()) == 6
+    days = {case_of(row)[0] for row in rows(str(export))}
+    assert days == {FIRST_HUNTED, LAST_HUNTED}
 
 
 def test_open_end() -> None:
@@ -132,7 +137,7 @@ def test_many_files_are_one_log(tmp_path: Path) -> None:
 def test_standard_input(words: tuple[str, ...]) -> None:
     """`-` is standard input, zipped or not, and read twice where the day has to be found first."""
     zipped = Path(NORTHWIND).read_bytes()
-    expected = hunted(*LAST_DAY, "--format", "kql").stdout
+    expected = hunted(*(LAST_DAY if words else BOTH_DAYS), "--format", "kql").stdout
     assert hunted("-", *words, "--format", "kql", input_=zipped).stdout == expected
     assert process("hunt", "-", *words, "--format", "kql", stdin=gzip.decompress(zipped)).stdout == expected.encode()
 
@@ -216,13 +221,17 @@ def test_kql_rows() -> None:
 def test_json_holds_everything() -> None:
     """One document: the rule, the windows, the funnel, and findings that hold the rows and more."""
     document = msgspec.json.decode(hunted(*BOTH_DAYS, "--format", "json").stdout)
-    assert list(document) == ["rule", "windows", "funnel", "findings"]
+    assert list(document) == ["rule", "windows", "data", "coverage", "funnel", "findings"]
     assert document["rule"]["id"] == RULE.id
     assert document["windows"] == {
         "start": "2026-03-15T00:00:00.0000000Z",
         "end": "2026-03-17T00:00:00.0000000Z",
         "daily": True,
         "lookbackDays": 14,
+    }
+    assert (document["data"]["events"], document["data"]["byApps"]) == (4_000, 2_709)
+    assert document["coverage"] == {
+        day: {"days": 14, "of": 14, "missing": [], "degraded": False} for day in (FIRST_HUNTED, LAST_HUNTED)
     }
     funnel = document["funnel"]
     assert funnel["reading"]["events"] == funnel["outside"] + funnel["baseline"]["events"] + funnel["current"]["events"]
@@ -282,11 +291,16 @@ def test_table_says_what_people_ask() -> None:
     assert "not in 14 days" in table
 
 
-@pytest.mark.parametrize(("form", "empty"), [("table", "nothing rare\n"), ("kql", ""), ("json", "{"), ("csv", "day,")])
+QUIET: Final = ("--start", "2026-03-15T20:00:00Z", "--end", "2026-03-15T21:00:00Z")
+"""An hour of the sample in which apps did only what they had done before."""
+
+
+@pytest.mark.parametrize(("form", "empty"), [("table", "4,000 events"), ("ndjson", ""), ("json", "{"), ("csv", "day,")])
 def test_nothing_found(form: str, empty: str) -> None:
-    """No finding is a result too."""
-    result = hunted(NORTHWIND, "--start", "2027-01-01", "--format", form)
+    """No finding is a result too, where an app did anything."""
+    result = hunted(NORTHWIND, *QUIET, "--format", form)
     assert result.stdout.startswith(empty)
+    assert (form == "table") == result.stdout.endswith("\nnothing rare\n")
     assert len(result.stdout) < len(hunted(*BOTH_DAYS, "--format", form).stdout)
     assert "findings: 0, from 0 events" in result.stderr
 
@@ -298,7 +312,7 @@ def test_results_alone_on_standard_output(form: str) -> None:
     assert ended.returncode == 0
     assert ended.stdout.decode() == hunted(*BOTH_DAYS, "--format", form).stdout
     told = ended.stderr.decode().splitlines()
-    assert told[0].startswith("read 4,000 events")
+    assert told[0].startswith("4,000 events, 2026-03-01 00:39 to 2026-03-16 23:44 UTC")
     assert told[-1] == "findings: 15, from 18 events"
 
 
@@ -306,6 +320,7 @@ def test_results_alone_on_standard_output(form: str) -> None:
 def test_output_to_a_file(form: str, tmp_path: Path) -> None:
     """`-o` writes what standard output would have held, and nothing there."""
     file = tmp_path / "found"
+    file.write_bytes(b"what was there before")
     assert hunted(*BOTH_DAYS, "--format", form, "-o", str(file)).stdout == ""
     assert file.read_bytes().decode() == hunted(*BOTH_DAYS, "--format", form).stdout
 
@@ -371,7 +386,7 @@ def test_hostile_text_in_every_field(form: str, tmp_path: Path) -> None:
     assert_nothing_obeyed(ended.stderr.decode())
 
 
-@pytest.mark.parametrize("form", ["json", "kql"])
+@pytest.mark.parametrize("form", ["json", "ndjson"])
 def test_hostile_text_is_the_same_text(form: str, tmp_path: Path) -> None:
     """Escaped in JSON, a program reads the very text that was logged."""
     texts = _unsafe()

@@ -42,13 +42,13 @@ def _export(folder: Path, content: bytes) -> str:
     ("content", "told"),
     [
         (b"", "is empty"),
-        (b"\n \n", "is no Log Analytics export"),
-        (bytes(range(256)) * 40, "is no Log Analytics export, diagnostic-settings log or Graph answer"),
-        (b"\x7fELF\x02\x01\x01" + b"\0" * 999, "is no Log Analytics export"),
+        (b"\n \n", "is not an export of audit events"),
+        (bytes(range(256)) * 40, "is not an export of audit events"),
+        (b"\x7fELF\x02\x01\x01" + b"\0" * 999, "is a program"),
         (json.dumps(PARTIAL).encode(), "is not the whole result"),
-        (gzip.compress(b"".join(northwind()[:99]), mtime=0)[:-99], "ends early: its gzip data are not finished"),
+        (gzip.compress(b"".join(northwind()[:99]), mtime=0)[:-99], "ends early: its gzip, bzip2 or xz data are not finished"),
         (b"\x1f\x8b\x08\x00broken", "gzip"),
-        (b'{"TimeGenerated":"yesterday"}\n' * 3, "holds nothing that can be read: no readable time (3)"),
+        (b'{"TimeGenerated":"yesterday"}\n' * 3, "holds nothing that can be read: no OperationName (3)"),
         (b'{"value":[', "export"),
         (b"[" * 100_000, "export"),
     ],
@@ -66,8 +66,8 @@ def test_file_that_is_not_there() -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    """A folder is no export."""
-    assert_refused(called("hunt", str(tmp_path)), "can't be read: Is a directory")
+    """A folder without a file is no export of no events."""
+    assert_refused(called("hunt", str(tmp_path)), "has no file in it")
 
 
 def test_nothing_on_standard_input() -> None:
@@ -94,9 +94,11 @@ def test_strict(tmp_path: Path) -> None:
     """A record that can't be read is counted, with the place of the first; if strict it is an error."""
     lines = northwind()
     export = _export(tmp_path, b"".join([*lines[:2], b"{broken\n", *lines[2:], b'{"OperationName":"x"}\n']))
-    result = hunted(export, *START, "--format", "kql")
+    result = called("hunt", export, *START, "--format", "kql")
+    assert result.exit_code == 3
     assert f"  not read: 1 record, not JSON, first at {export}:3" in result.stderr.splitlines()
-    assert f"first at {export}:4002" in result.stderr
+    assert f"  not read: 1 record, no TimeGenerated, first at {export}:4002: " in result.stderr
+    assert result.stderr.splitlines()[-1] == "incomplete: 2 records could not be read; findings may be missing"
     assert result.stdout == hunted(NORTHWIND, *START, "--format", "kql").stdout
     assert_refused(called("hunt", export, *START, "--strict"), f"{export}:3: not JSON")
     assert hunted(NORTHWIND, *START, "--strict").stdout == hunted(NORTHWIND, *START).stdout
@@ -106,13 +108,15 @@ def test_strict(tmp_path: Path) -> None:
     ("words", "told"),
     [
         (("--start", "2026-03-16", "--end", "2026-03-15"), "the window starts at 2026-03-16T00:00:00.0000000Z"),
-        (("--start", "2026-03-16", "--end", "2026-03-16"), "ends no later"),
-        (("--end", "2026-03-16"), "--end needs --start"),
-        (("--daily", "--end", "2026-03-16"), "--end needs --start"),
+        (
+            ("--start", "2026-03-16", "--end", "2026-03-16"),
+            "the end is not in the window, so one day is --end 2026-03-17",
+        ),
+        (("--daily", "--start", "2026-03-16", "--end", "2026-03-16"), "so one day is --end 2026-03-17"),
+        (("--end", "2026-02-16"), "the window starts at 2026-0"),
         (("--daily", "--start", "2026-03-15T01:00:00Z"), "must be midnights"),
         (("--daily", "--start", "2026-03-15", "--end", "2026-03-15T12:00:00Z"), "must be midnights"),
         (("--daily", "--start", "2026-03-15T00:00:00+02:00"), "must be midnights"),
-        (("--daily", "--start", "0001-01-01"), "more than 3660 daily windows"),
     ],
 )
 def test_windows_that_are_none(words: tuple[str, ...], told: str) -> None:
@@ -121,21 +125,29 @@ def test_windows_that_are_none(words: tuple[str, ...], told: str) -> None:
 
 
 def test_no_day_to_hunt_in(tmp_path: Path) -> None:
-    """Where nothing is an audit event, there is no last day."""
+    """Where nothing is an audit event, there is no day to look at."""
     record = {"time": "2026-03-16T00:00:00Z", "category": "SignInLogs", "operationName": "Sign-in", "properties": {}}
     export = _export(tmp_path, json.dumps({"records": [record]}).encode())
-    assert_refused(called("hunt", export), "there is no event in the data, so no day to hunt in; give --start")
+    assert_refused(called("hunt", export), "there is no event in the data, so no day to look at")
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("hunt",), "Missing argument 'FILE…'"),
+        (("hunt",), "give FILE… or --workspace, and one of them"),
+        (("hunt", NORTHWIND, "--workspace", "x"), "give FILE… or --workspace, and one of them"),
+        (("hunt", NORTHWIND, "--date", "2026-03-16", *START), "give --date, or --from and --to, or --start and --end"),
+        (("hunt", NORTHWIND, "--from", "2026-03-16", "--to", "2026-03-15"), "--to is before --from"),
+        (("hunt", NORTHWIND, "--daily", "--date", "2026-03-16"), "--daily goes with --start"),
+        (("hunt", NORTHWIND, "--strict", "--lenient"), "contradict each other"),
+        (("hunt", NORTHWIND, "--date", "2026-03-16T08:00:00Z"), "write 2026-03-15, today, yesterday or -1d"),
+        (("hunt", NORTHWIND, "-o", "page.html", "--format", "csv"), "a file named .html holds html, and --format says"),
+        (("hunt", NORTHWIND, "-o", "page.docx"), "--format is needed: .docx is not one of .txt"),
         (("hunt", NORTHWIND, "--nonsense"), "No such option '--nonsense'"),
         (("hunt", NORTHWIND, "--format", "xml"), "'xml' is not one of"),
-        (("hunt", NORTHWIND, "--start", "yesterday"), "write 2026-03-15 or 2026-03-15T08:00:00Z"),
+        (("hunt", NORTHWIND, "--start", "tomorrow"), "write 2026-03-15, 2026-03-15T08:00:00Z, today, yesterday"),
         (("hunt", NORTHWIND, "--start", ""), "not an ISO 8601 instant"),
-        (("hunt", NORTHWIND, "--start", "2026-02-30"), "write 2026-03-15 or 2026-03-15T08:00:00Z"),
+        (("hunt", NORTHWIND, "--start", "2026-02-30"), "write 2026-03-15, 2026-03-15T08:00:00Z"),
         (("hunt", NORTHWIND, *START, "--end", "2026-03-17T25:00:00Z"), "no such time of day"),
         (("kql",), "Missing option '--start'"),
         (("kql", *START, "--end", "soon"), "write 2026-03-15"),
@@ -238,7 +250,7 @@ def test_demo_of_what_is_no_export(tmp_path: Path) -> None:
     for _ in range(2):
         result = called("demo", "--into", str(tmp_path / "results"), "--sample", _export(tmp_path, b"\0\1"))
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "is no Log Analytics export" in result.stderr.splitlines()[-1]
+        assert "is not an export of audit events" in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no device that is always full")

@@ -59,7 +59,14 @@ def defect(event: AuditEvent) -> str:
 
 def defective_value(event: AuditEvent, reason: str) -> str:
     """Return the value that `defect` gave a reason for, as text, for whoever has to find it in the file."""
-    return kql.to_string(event.initiated_by if reason in (INITIATOR, APP) else event.target_resources)
+    if reason in (INITIATOR, APP):
+        return kql.to_string(event.initiated_by)
+    targets = event.target_resources
+    if reason != PROPERTIES:
+        return kql.to_string(targets)
+    values = kql.parse_json(targets) if isinstance(targets, str) else targets
+    found = (target.get("modifiedProperties") for target in values)
+    return kql.to_string(next(each for each in found if each is not None and not _is_array_of_objects(each)))
 
 
 def _initiator_defect(text: str) -> str:
