@@ -1,189 +1,126 @@
-"""Times as people's files write them: one parser for all shapes.
+"""Times as exports have them: ISO 8601, the dates of many locales, RFC 5322, Unix time and `/Date(…)/`."""
 
-ISO 8601 and what looks like it, dates of the United States and of Europe, month names, `/Date(ms)/` of .NET, seconds
-and milliseconds since 1970. Whatever names no zone is UTC.
-"""
-
-import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
 from rare_audit.detection.event import utc_text
-from rare_audit.detection.ticks import TICKS_PER_SECOND, format_ticks, parse_ticks
+from rare_audit.detection.ticks import format_ticks, parse_ticks
+from rare_audit.exports.epochs import LAST_MILLISECOND, epoch_ticks
+from rare_audit.exports.written_dates import iso_texts
+from rare_audit.reporting.text import visible
 
-LONGEST: Final = 100
-ACCEPTED: Final = (
-    "accepted are ISO 8601, 16/03/2026 10:00:00, 3/16/2026, 10:00:00 AM, 16 Mar 2026 10:00 UTC, /Date(1773655200000)/, "
-    "seconds or milliseconds since 1970"
+_LONGEST: Final = 100
+"""Longer text is not a time in any form."""
+_FORMS: Final = (
+    "ISO 8601 (2026-03-16T10:00:00Z), 3/16/2026 10:00:00 AM, 16/03/2026 10:00, 16.03.2026 10:00, 16 Mar 2026 10:00, "
+    "Mon, 16 Mar 2026 10:00:00 GMT, /Date(1773655200000)/, Unix seconds or milliseconds; years have four digits"
 )
-_SHOWN: Final = 40
-_LEAST_EPOCH: Final = 10_000_000
-"""Seconds: before 26 April 1970 there were no audit logs, and a bare year is not a time."""
-_MILLISECONDS: Final = 100_000_000_000
-"""From here on a number counts milliseconds: as seconds it would be in the year 5138."""
-_LAST_EPOCH: Final = 100_000_000_000_000
-_EPOCH_TICKS: Final = parse_ticks("1970-01-01")
-
-_CLOCK: Final = (
-    r"(?:,? ?[Tt_]? ?(?P<hour>\d\d?)[:.](?P<minute>\d\d)(?:[:.](?P<second>\d\d)(?:[.,](?P<fraction>\d{1,30}))?)?"
-    r" ?(?P<half>[AaPp]\.?[Mm]\.?)?)?"
-)
-_ZONE: Final = r"(?: ?(?P<zone>Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
-_TAIL: Final = _CLOCK + _ZONE
-_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-_MONTH: Final = (
-    r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
-    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
-)
-_WEEKDAY: Final = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},? )?"
-
-
-def _compiled(date: str) -> re.Pattern[str]:
-    return re.compile(date + _TAIL, re.ASCII | re.IGNORECASE)
-
-
-_YEAR_FIRST: Final = _compiled(r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)")
-_YEAR_LAST: Final = _compiled(r"(?P<one>\d\d?)(?P<mark>[-/.])(?P<two>\d\d?)(?P=mark)(?P<year>\d{4})")
-_DAY_MONTH: Final = _compiled(_WEEKDAY + r"(?P<day>\d\d?)[ -]" + _MONTH + r"[ -](?P<year>\d{4})")
-_MONTH_DAY: Final = _compiled(_WEEKDAY + _MONTH + r" (?P<day>\d\d?),? (?P<year>\d{4})")
-_BASIC: Final = re.compile(
-    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)T(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?"
-    r"(?:[.,](?P<fraction>\d{1,30}))?(?P<half>)?" + _ZONE,
-    re.ASCII,
-)
-_DOT_NET: Final = re.compile(r"\\?/Date\((?P<ms>-?\d{1,15})(?:[+-]\d{4})?\)\\?/", re.ASCII)
-_NUMBER: Final = re.compile(r"(?P<whole>\d{1,15})(?:\.(?P<fraction>\d{1,30}))?", re.ASCII)
-_SPACES: Final = re.compile(r"[ \t\u00a0\u2007\u202f]+")
 
 
 class DateOrder(StrEnum):
-    """Which of day and month comes first in dates such as 3/4/2026."""
+    """Which part of `3/4/2026` or `3-4-2026` comes first."""
 
     DAY_FIRST = "dmy"
     MONTH_FIRST = "mdy"
 
 
 class UnreadableTimeError(ValueError):
-    """A value names no instant; the text shows it, and what is accepted, in one line."""
+    """A value names no instant in any accepted form, or none in the order asked for."""
 
 
 class AmbiguousDateError(ValueError):
-    """A date names two days, by the order of day and month; the text shows it."""
+    """A value names one instant with its day first and another with its month first."""
 
 
 def utc(value: object, order: DateOrder | None = None) -> str:
-    """Return the instant that a value names, as `AuditEvent.time_generated` has it.
+    """Return the instant that a time column's value names, as `AuditEvent.time_generated` has it.
 
-    `value` is text, or a number since 1970; `order` that of day and month, where the value itself does not show it.
-    Exact to the tick of 100 ns; further digits are cut. Raises AmbiguousDateError, UnreadableTimeError.
+    In: text, or a JSON number; `order` says how `3/4/2026` is meant, and is not needed where a part is over 12 or both
+    are equal. Out: ISO 8601 in UTC with `T` and `Z`, exact to 100 ns; unchanged where it was that already. A missing
+    zone is UTC and a bare date its midnight. Eight digits that name a day, as 20260316, are that day and not Unix time.
+    Raises UnreadableTimeError where the value names no instant, or none in that order, and AmbiguousDateError where
+    it names two.
     """
-    if isinstance(value, str):
-        try:
-            return utc_text(value)
-        except ValueError:
-            return _utc_of_text(value, order)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    text = _text(value)
+    try:
+        return utc_text(text)
+    except ValueError:
+        # the text has another form than Log Analytics' own, or is not a time
+        instants = set(_instants(text, DateOrder if order is None else (order,)).values())
+    if not instants:
         raise _unreadable(value)
-    return _utc_of_number(repr(value), value)
+    if len(instants) > 1:
+        raise AmbiguousDateError(f"{_shown(value)} does not say whether its day or its month comes first")
+    return format_ticks(instants.pop())
 
 
 def order_of(value: object) -> DateOrder | None:
-    """Return the order of day and month that a value proves by itself, None where it proves none."""
-    found = _YEAR_LAST.fullmatch(_plain(value)) if isinstance(value, str) and len(value) <= LONGEST else None
-    if found is None or found["mark"] == ".":
-        return None
-    order = _shown_order(int(found["one"]), int(found["two"]))
-    if order is None:
-        return None
+    """Return the order in which alone a value names an instant: `16/3/2026` can only have its day first.
+
+    None where the value names the same instant in either order (as every form does that fixes its order: ISO 8601,
+    16.3.2026, 16 Mar 2026), two different ones, or none at all. Never raises.
+    """
+    readable = list(_instants(_text(value), DateOrder))
+    return readable[0] if len(readable) == 1 else None
+
+
+def _text(value: object) -> str:
+    """Return what there is to read, without the blanks and quotes around it; empty where no time can be in it."""
+    if isinstance(value, str) and len(value) <= _LONGEST:
+        return _unquoted(value.strip())
+    if isinstance(value, int) and abs(value) <= LAST_MILLISECOND:
+        return str(value)  # of a Boolean its name, which is not a time either
+    if isinstance(value, float):
+        return repr(value)
+    return ""
+
+
+def _unquoted(text: str) -> str:
+    if text[:1] == text[-1:] == '"':
+        return text[1:-1].strip()
+    return text
+
+
+def _instants(text: str, orders: Iterable[DateOrder]) -> dict[DateOrder, int]:
+    """Return the instant, in ticks, for each of the orders in which the text names one."""
     try:
-        utc(value, order)
+        day_first, month_first = iso_texts(text)
     except ValueError:
-        return None
-    return order
+        return _since_epoch(text, orders)
+    texts = {DateOrder.DAY_FIRST: day_first, DateOrder.MONTH_FIRST: month_first}
+    instants = {}
+    for order in orders:
+        try:
+            instants[order] = parse_ticks(texts[order])
+        except ValueError:
+            continue
+    return instants or _since_epoch(text, orders)  # eight digits that name no day may be Unix time
 
 
-def _shown_order(one: int, two: int) -> DateOrder | None:
-    if one > 12 >= two:
-        return DateOrder.DAY_FIRST
-    return DateOrder.MONTH_FIRST if two > 12 >= one else None
-
-
-def _plain(text: str) -> str:
-    """Return text without quotation marks around it, and each run of blanks as one."""
-    text = text.strip().removeprefix('"').removesuffix('"')
-    return _SPACES.sub(" ", text).strip()
-
-
-def _utc_of_text(value: str, order: DateOrder | None) -> str:
-    if len(value) > LONGEST:
-        raise _unreadable(value)
-    text = _plain(value)
-    if found := _DOT_NET.fullmatch(text):
-        return _from_ticks(_EPOCH_TICKS + int(found["ms"]) * (TICKS_PER_SECOND // 1000), value)
-    if _NUMBER.fullmatch(text):
-        return _utc_of_number(text, value)
-    for pattern in (_YEAR_FIRST, _BASIC, _DAY_MONTH, _MONTH_DAY):
-        if found := pattern.fullmatch(text):
-            parts = found.groupdict()
-            month = parts.get("month") or _MONTHS.index(parts["name"][:3].lower()) + 1
-            return _instant(found, int(found["year"]), int(month), int(found["day"]), value)
-    if found := _YEAR_LAST.fullmatch(text):
-        day, month = _day_and_month(found, order, value)
-        return _instant(found, int(found["year"]), month, day, value)
-    raise _unreadable(value)
-
-
-def _day_and_month(found: re.Match[str], order: DateOrder | None, value: str) -> tuple[int, int]:
-    one, two = int(found["one"]), int(found["two"])
-    if found["mark"] == ".":  # nobody writes the month first with points
-        return one, two
-    shown = _shown_order(one, two)
-    if shown and order and shown is not order:
-        raise _unreadable(value)
-    order = shown or order
-    if order is None and one != two:
-        _instant(found, int(found["year"]), two, one, value)  # what is no time in either order is not ambiguous
-        raise AmbiguousDateError(f"{value[:_SHOWN]!r} may be {one} or {two} of a month")
-    return (two, one) if order is DateOrder.MONTH_FIRST else (one, two)
-
-
-def _instant(found: re.Match[str], year: int, month: int, day: int, value: str) -> str:
-    hour = int(found["hour"] or 0)
-    if half := found["half"]:
-        if not 1 <= hour <= 12:
-            raise _unreadable(value)
-        hour = hour % 12 + (12 if half[0] in "pP" else 0)
-    clock = f"{hour:02d}:{found['minute'] or '00'}:{found['second'] or '00'}.{found['fraction'] or '0'}"
+def _since_epoch(text: str, orders: Iterable[DateOrder]) -> dict[DateOrder, int]:
     try:
-        return format_ticks(parse_ticks(f"{year:04d}-{month:02d}-{day:02d}T{clock}{_zone(found['zone'])}"))
-    except ValueError as error:
-        raise _unreadable(value) from error
-
-
-def _zone(zone: str | None) -> str:
-    if not zone or zone[0] not in "+-":
-        return "Z"
-    return zone if len(zone) > 3 else f"{zone}:00"
-
-
-def _utc_of_number(text: str, value: object) -> str:
-    """Return the instant of a number since 1970, from its digits: a float's arithmetic would not be exact."""
-    found = _NUMBER.fullmatch(text)
-    whole = int(found["whole"]) if found else -1
-    if found is None or not _LEAST_EPOCH <= whole < _LAST_EPOCH:
-        raise _unreadable(value)
-    unit = TICKS_PER_SECOND if whole < _MILLISECONDS else TICKS_PER_SECOND // 1000
-    fraction = (found["fraction"] or "0")[:7].ljust(7, "0")
-    return _from_ticks(_EPOCH_TICKS + whole * unit + int(fraction) * unit // TICKS_PER_SECOND, value)
-
-
-def _from_ticks(ticks: int, value: object) -> str:
-    try:
-        return format_ticks(ticks)
-    except (OverflowError, ValueError) as error:
-        raise _unreadable(value) from error
+        return dict.fromkeys(orders, epoch_ticks(text))
+    except ValueError:
+        return {}
 
 
 def _unreadable(value: object) -> UnreadableTimeError:
-    shown = repr(value)
-    return UnreadableTimeError(f"found {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'}; {ACCEPTED}")
+    details = {
+        None: "",
+        DateOrder.DAY_FIRST: " with its month first",  # its day comes first, so this was not asked for
+        DateOrder.MONTH_FIRST: " with its day first",
+    }
+    detail = details[order_of(value)]
+    return UnreadableTimeError(f"{_shown(value)} can't be read as a time{detail}; accepted: {_FORMS}")
+
+
+def _shown(value: object) -> str:
+    """Return a value for an error's text, in one line; of what may be huge or deep, only what it is."""
+    if isinstance(value, str):
+        return visible(repr(value[:40]))
+    if value is None or isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**40 else "a number of more than 40 digits"
+    return f"a value of type {type(value).__name__}"
