@@ -1,5 +1,6 @@
 """The whole job on a synthetic tenant."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from rare_audit.cli.output import drawn, say
 from rare_audit.rules import load_exclusions, unmatchable
 
 SAMPLE: Final = Path(__file__).parents[2] / "samples" / "tidewater.ndjson.gz"
+QUERY: Final = "select Day, App, Operation, Target from findings"
 
 
 @click.command()
@@ -43,3 +45,4 @@ def demo(into: Path, export: Path) -> None:
             if not case.seen:
                 say(f"  {case.name}: {case.why}")
     say(f"incidents: {into / OUTBOX}   findings and runs: {into / DATABASE}")
+    say(f"to query them: sqlite3 {shlex.quote(str(into / DATABASE))} '{QUERY}'")

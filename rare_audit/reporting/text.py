@@ -3,12 +3,16 @@
 import re
 from typing import Final
 
-_UNSAFE: Final = re.compile(
-    # C0 and C1 controls, soft hyphen, Arabic letter mark, zero-width and direction characters, line and paragraph
-    # separators, invisible operators, variation and tag characters, byte-order mark, interlinear marks, surrogates
-    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+UNSAFE: Final = (
+    "\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+"""Characters and ranges of them, as between the brackets of a pattern, that a terminal may obey or nobody sees.
+
+C0 and C1 controls, soft hyphen, Arabic letter mark, zero-width and direction characters, line and paragraph separators,
+invisible operators, variation and tag characters, byte-order mark, interlinear marks, surrogates.
+"""
+_UNSAFE: Final = re.compile(f"[{UNSAFE}]")
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/$^=\"'])")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 

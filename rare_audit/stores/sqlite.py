@@ -16,6 +16,7 @@ import msgspec
 from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity
 from rare_audit.stores.keys import check_key
+from rare_audit.stores.sqlite_views import VIEWS
 
 IN_MEMORY: Final = Path(":memory:")
 """As the path of a table: it is in memory, never on a disk, and gone once it is closed.
@@ -140,10 +141,23 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
         _log_ahead(connection, patience)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_SCHEMA)
+        _make_views(connection)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _make_views(connection: sqlite3.Connection) -> None:
+    """Make the views that are not there, and those anew that another version made, all of them or none."""
+    made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'").fetchall())
+    if VIEWS.items() <= made.items():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for name, statement in VIEWS.items():
+        connection.execute(f"DROP VIEW IF EXISTS {name}")
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _log_ahead(connection: sqlite3.Connection, patience: float) -> None:

@@ -88,6 +88,9 @@ def test_racing_processes(tmp_path: Path) -> None:
     won = [list(map(int, racer.communicate(timeout=60)[0].split())) for racer in racers]
     assert [racer.returncode for racer in racers] == [0] * _RACERS
     assert sorted(chain.from_iterable(won)) == list(range(50))
+    for number in range(20):
+        with closing(sqlite3.connect(f"{path}{number}")) as plain:
+            assert plain.execute("SELECT count(*) FROM findings").fetchall() == [(0,)]
     with SqliteTable(path) as table:
         for winner, rows in enumerate(won):
             for row in rows:
