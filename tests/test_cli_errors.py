@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from rare_audit.exports.columns import REQUIRED
 from rare_audit.rules import DEFAULT_RULE
 from tests.terminal import (
     BOTH_DAYS,
@@ -25,7 +26,13 @@ from tests.terminal import (
 
 START: Final = ("--start", "2026-03-16")
 PARTIAL: Final = {
-    "tables": [{"name": "PrimaryResult", "columns": [{"name": "TimeGenerated", "type": "datetime"}], "rows": []}],
+    "tables": [
+        {
+            "name": "PrimaryResult",
+            "columns": [{"name": name, "type": "string"} for name in REQUIRED],
+            "rows": [],
+        }
+    ],
     "error": {"code": "PartialError", "message": "There were some errors when processing your query."},
 }
 RULE_TEXT: Final = DEFAULT_RULE.read_text(encoding="utf-8")
@@ -86,7 +93,7 @@ def test_hostile_file_name(tmp_path: Path) -> None:
     """A name can't drive the terminal, nor make two lines of one, nor be undecodable."""
     for name in ("\x1b[31mred\u202e.json", "two\nlines", "\udcff.json"):
         result = process("hunt", str(tmp_path / name))
-        assert_refused(result, "can't be read: No such file or directory")
+        assert_refused(result, "matches no file" if "[" in name else "can't be read: No such file or directory")
         assert_nothing_obeyed(result.stderr.decode())
 
 
@@ -113,7 +120,6 @@ def test_strict(tmp_path: Path) -> None:
             "the end is not in the window, so one day is --end 2026-03-17",
         ),
         (("--daily", "--start", "2026-03-16", "--end", "2026-03-16"), "so one day is --end 2026-03-17"),
-        (("--end", "2026-02-16"), "the window starts at 2026-0"),
         (("--daily", "--start", "2026-03-15T01:00:00Z"), "must be midnights"),
         (("--daily", "--start", "2026-03-15", "--end", "2026-03-15T12:00:00Z"), "must be midnights"),
         (("--daily", "--start", "2026-03-15T00:00:00+02:00"), "must be midnights"),

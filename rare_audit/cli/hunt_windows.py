@@ -98,7 +98,7 @@ def _every_day(asked: Asked, lookback_days: int, survey: Survey) -> Chosen:
         return Chosen(
             Windows.days(min(apps), min(after, max(apps) + TICKS_PER_DAY), lookback_days), (remark,), left_out
         )
-    return Chosen(Windows.days(min(first, after - 1), after, lookback_days), (), left_out)
+    return Chosen(Windows.days(min(first, after - TICKS_PER_DAY), after, lookback_days), (), left_out)
 
 
 def densest(days: Sequence[int]) -> list[int]:
