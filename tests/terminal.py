@@ -45,7 +45,9 @@ def northwind() -> list[bytes]:
 
 def rows(*words: str, input_: bytes | None = None) -> list[Row]:
     """Hunt, and return the rule's rows."""
-    return [msgspec.json.decode(line) for line in hunted(*words, "--format", "ndjson", input_=input_).stdout.splitlines()]
+    return [
+        msgspec.json.decode(line) for line in hunted(*words, "--format", "ndjson", input_=input_).stdout.splitlines()
+    ]
 
 
 def case_of(row: Row) -> tuple[str, str, str, str]:

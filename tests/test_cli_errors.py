@@ -53,7 +53,10 @@ def _export(folder: Path, content: bytes) -> str:
         (bytes(range(256)) * 40, "is not an export of audit events"),
         (b"\x7fELF\x02\x01\x01" + b"\0" * 999, "is a program"),
         (json.dumps(PARTIAL).encode(), "is not the whole result"),
-        (gzip.compress(b"".join(northwind()[:99]), mtime=0)[:-99], "ends early: its gzip, bzip2 or xz data are not finished"),
+        (
+            gzip.compress(b"".join(northwind()[:99]), mtime=0)[:-99],
+            "ends early: its gzip, bzip2 or xz data",
+        ),
         (b"\x1f\x8b\x08\x00broken", "gzip"),
         (b'{"TimeGenerated":"yesterday"}\n' * 3, "holds nothing that can be read: no OperationName (3)"),
         (b'{"value":[', "export"),

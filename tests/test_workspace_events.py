@@ -1,6 +1,7 @@
 """`app.workspace_events`: a workspace for a hunt, reached with its settings and a sign-in alone."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
@@ -13,6 +14,7 @@ from rare_audit.sources.log_analytics_query import APP_INITIATED
 from tests.azure.local_stack import Stack
 from tests.azure.log_analytics_world import ids, row
 from tests.job_world import RULE
+from tests.terminal import assert_refused, called
 
 FIRST: Final = day_ticks("2025-12-01")
 DAYS: Final = 120
@@ -97,3 +99,38 @@ def test_no_workspace(workspace: str | None, told: str) -> None:
     with pytest.raises(SettingsError) as raised:
         app.workspace_events({}, workspace, RULE)
     assert str(raised.value) == told
+
+
+def test_hunt_in_a_workspace(stack: Stack) -> None:
+    """With the workspace's settings and a sign-in a hunt sees what the job sees, and how complete it is."""
+    stack.logs.table.fill([row(FIRST + day * TICKS_PER_DAY, day) for day in range(15)])
+    day = format_day(FIRST + 14 * TICKS_PER_DAY)
+    result = called("hunt", "--workspace", "--date", day, "--format", "ndjson")
+    assert result.exit_code == 0, result.output
+    assert "coverage: 14 of 14 days had data" in result.stderr
+    assert result.stderr.splitlines()[1] == f"looking at {day}, compared with the 14 days before"
+
+
+def test_hunt_in_a_workspace_without_events(stack: Stack) -> None:
+    """The default is yesterday, and a day without events by apps is no all-clear."""
+    result = called("hunt", "--workspace", OTHER)
+    assert result.exit_code == 1
+    stack.logs.table.fill([])
+    result = called("hunt", "--workspace")
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    assert result.exit_code == 4
+    assert result.stderr.splitlines()[:2] == ["0 events", f"looking at {yesterday}, compared with the 14 days before"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--workspace", "nonsense"), "--workspace: expected the workspace's GUID"),
+        (("--workspace", "--to", "2026-03-16"), "give --date, --from or --start"),
+    ],
+    ids=" ".join,
+)
+def test_hunt_in_no_workspace(stack: Stack, words: tuple[str, ...], told: str) -> None:
+    """What can't be asked of a workspace is refused before anything is asked."""
+    assert_refused(called("hunt", *words), told)
+    assert stack.logs.asked == []

@@ -114,7 +114,7 @@ def notices(hunt: Hunt) -> Iterator[str]:
         yield one_line(remark, _LONGEST)
     if not hunt.has_events:
         yield _without_events(hunt)
-    yield from coverage_lines(hunt.found.coverage, MIN_DAYS)
+    yield from coverage_lines(hunt.found.coverage, hunt.degraded, str(MIN_DAYS))
     if hunt.found.left_out:
         days = _listed(hunt.found.left_out)
         yield f"warning: {days} lie years apart from the other days and were not looked at: give --date"

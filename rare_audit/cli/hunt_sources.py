@@ -73,9 +73,10 @@ def hunt_workspace(
         detector.feed(source.events(windows.origin, windows.end))
         days = source.coverage(windows.origin, windows.end)
     detection = conclude(detector, source.reading())
+    data = msgspec.structs.replace(detection.data, events=sum(days.values()))  # of which only those by apps came here
     return Found(
         windows=windows,
-        detection=detection,
+        detection=msgspec.structs.replace(detection, data=data),
         coverage=coverages(windows, days, detection.data.days_by_apps),
         remarks=tuple(shown(windows)),
     )

@@ -6,7 +6,7 @@ from rare_audit.job.planning import days_of, silent_from
 from rare_audit.records import Run
 from rare_audit.reporting.coverage import coverage_of
 from rare_audit.reporting.incident import Incident
-from rare_audit.reporting.summary import funnel_lines
+from rare_audit.reporting.summary import coverage_lines, funnel_lines
 from rare_audit.reporting.text import one_line
 
 _MOST = 300
@@ -27,18 +27,7 @@ def _coverage_lines(run: Run, lookback_days: int) -> Iterator[str]:
     """Yield how complete the baselines are: one line where all are whole, else one for each day whose is not."""
     days = days_of(run)[:1] if run.start else days_of(run)
     coverages = {day: coverage_of(day, lookback_days, run.coverage) for day in days if day not in run.silent}
-    lacking = {day: coverage for day, coverage in coverages.items() if coverage.missing}
-    if coverages and not lacking:
-        yield f"coverage: {lookback_days} of {lookback_days} days had data" + (
-            ", before each of the days" if len(coverages) > 1 else ""
-        )
-    for day, coverage in lacking.items():
-        yield one_line(f"coverage before {day}: {coverage}, none on {', '.join(coverage.missing)}", _MOST)
-    if run.degraded:
-        yield (
-            f"degraded: fewer days with data than RARE_AUDIT_MIN_DAYS asks for, before {', '.join(run.degraded)}; "
-            "what looks rare there may not be"
-        )
+    yield from coverage_lines(coverages, run.degraded, "RARE_AUDIT_MIN_DAYS")
 
 
 def ending_line(run: Run, incidents: Sequence[Incident]) -> str:

@@ -1,11 +1,11 @@
 """The health of a baseline: on which of the days before a window there was anything to learn from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from rare_audit.detection.ticks import TICKS_PER_DAY, day_ticks, format_day
+from rare_audit.detection.ticks import TICKS_PER_DAY, day_after, day_ticks, format_day
 from rare_audit.detection.windows import Windows
 
 MIN_DAYS: Final = 7
@@ -43,3 +43,14 @@ def coverages(windows: Windows, counts: Mapping[str, int], by_apps: Mapping[str,
     """
     days = map(windows.day, range(windows.lookback_days, windows.last_slot + 1))
     return {day: coverage_of(day, windows.lookback_days, counts) for day in days if by_apps.get(day)}
+
+
+def spans(days: Sequence[str]) -> list[str]:
+    """Return sorted UTC days (`YYYY-MM-DD`) in words: those that follow each other as `first to last`."""
+    runs: list[list[str]] = []
+    for day in days:
+        if runs and day == day_after(runs[-1][-1]):
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]

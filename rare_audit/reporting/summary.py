@@ -1,10 +1,10 @@
 """A run in a few lines: what was read, and what became of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rare_audit.detection.data import Data
 from rare_audit.detection.funnel import Funnel
-from rare_audit.reporting.coverage import Coverage
+from rare_audit.reporting.coverage import Coverage, spans
 from rare_audit.reporting.text import one_line
 
 _MOST = 200
@@ -20,25 +20,28 @@ def data_line(data: Data) -> str:
     return f"{_count(data.events, 'event')}, {first} to {last} UTC, {data.by_apps:,} by apps"
 
 
-def coverage_lines(coverage: Mapping[str, Coverage], min_days: int) -> Iterator[str]:
-    """Yield how complete the baselines of some days are, and a warning for those too incomplete to rely on."""
+def coverage_lines(coverage: Mapping[str, Coverage], degraded: Sequence[str], least: str) -> Iterator[str]:
+    """Yield how complete the baselines of some days are, and a warning for those too incomplete to rely on.
+
+    `degraded` are the latter, and `least` is the number of days with data that they lack, or the setting that says it.
+    """
     lacking = {day: one for day, one in coverage.items() if one.missing}
     if coverage and not lacking:
         of = next(iter(coverage.values())).of
         yield f"coverage: {of} of {of} days had data" + (", before each of the days" if len(coverage) > 1 else "")
     for day, one in list(lacking.items())[:_MOST_DAYS]:
-        yield one_line(f"coverage before {day}: {one}, none on {', '.join(one.missing)}", _MOST)
+        without = f", none on {', '.join(spans(one.missing))}" if one.days else ""
+        yield one_line(f"coverage before {day}: {one}{without}", _LONGEST)
     if len(lacking) > _MOST_DAYS:
         fewest = min(lacking.values(), key=lambda one: one.days)
-        yield f"coverage before {len(lacking) - _MOST_DAYS:,} more days is incomplete as well; the least: {fewest}"
-    degraded = [day for day, one in coverage.items() if one.is_degraded(min_days)]
+        more = len(lacking) - _MOST_DAYS
+        yield f"coverage before {more:,} more days is incomplete as well; of all days the least is {fewest}"
     if degraded:
-        days = ", ".join(degraded[:_MOST_DAYS]) + (
-            f" and {len(degraded) - _MOST_DAYS:,} more days" if len(degraded) > _MOST_DAYS else ""
-        )
-        yield (
-            f"warning: baseline incomplete, fewer than {min_days} days with data before {days}: "
-            "what looks rare there may not be"
+        days = ", ".join(spans(degraded)[:_MOST_DAYS])
+        yield one_line(
+            f"warning: baseline incomplete, fewer than {least} days with data before {days}: "
+            "what looks rare there may not be",
+            _LONGEST,
         )
 
 

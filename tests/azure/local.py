@@ -45,6 +45,7 @@ curl -s --cacert $CA -H "Authorization: Bearer $TOKEN" "$INCIDENTS"
 The workspace and a sign-in are all that hunt --workspace, verify and run --dry-run need:
 
 {reading}
+{python} -m rare_audit hunt --workspace --date {day}
 {python} -m rare_audit verify --date {day}
 {python} -m rare_audit run --date {day} --dry-run
 

@@ -41,7 +41,9 @@ def test_most_commands_are_told() -> None:
     assert {"run", "doctor", "verify", "hunt"} <= {words[0] for _, words in COMMANDS}
 
 
-@pytest.mark.parametrize("words", [["run", "--dates", "2026-03-15"], ["walk"], ["hunt"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["run", "--dates", "2026-03-15"], ["walk"], ["hunt", "--format", "xml"]], ids=" ".join
+)
 def test_wrong_command_line_is_seen(words: list[str]) -> None:
     """An option, a command and an argument that there is not are errors here too."""
     with pytest.raises(click.ClickException):

@@ -14,6 +14,7 @@ from rare_audit.api.openapi import document
 from rare_audit.errors import RareAuditError
 from rare_audit.records import State
 from tests.docs.pages import ROOT, code, page
+from tests.terminal import called
 
 PAGE: Final = page("docs/operations.md")
 ALERTS: Final = ("No successful run", "Failed run", "Degraded baseline", "Undelivered incidents")
@@ -86,7 +87,11 @@ def test_every_exit_code() -> None:
     """Those that the commands' own help names, and what ends them all, have a row each."""
     sources = (ROOT / "rare_audit/cli").glob("*.py")
     told = {found for path in sources for pair in EXITS.findall(path.read_text(encoding="utf-8")) for found in pair}
-    assert sorted(row["code"] for row in PAGE.table("Exit codes").rows) == sorted(told - {""}) == ["0", "1", "2"]
+    told |= set(re.findall(r"^  (\d)  ", called("hunt", "--help").stdout.replace("\n  ", "\n"), re.MULTILINE))
+    codes = sorted(row["code"] for row in PAGE.table("Exit codes").rows)
+    assert codes == sorted(told - {""}) == ["0", "1", "2", "3", "4", "5"]
+    readme = dict(re.findall(r"^\| (\d) \| (.+) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert sorted(readme) == codes
 
 
 def _said(text: str) -> bool:

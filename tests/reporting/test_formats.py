@@ -12,7 +12,8 @@ from rare_audit.detection.finding import COLUMNS, Finding
 from rare_audit.detection.result import Detection
 from rare_audit.detection.ticks import TICKS_PER_DAY, parse_ticks
 from rare_audit.detection.windows import Windows
-from rare_audit.reporting.formats import csv_lines, json_document, kql_lines
+from rare_audit.reporting.coverage import Coverage
+from rare_audit.reporting.formats import csv_lines, json_document, jsonl_lines, ndjson_lines
 from rare_audit.rules import load_rule
 from tests.builders import DAY, RULE_ID, finding, funnel
 from tests.terminal import assert_nothing_obeyed
@@ -20,6 +21,8 @@ from tests.terminal import assert_nothing_obeyed
 RULE: Final = load_rule()
 START: Final = parse_ticks(DAY)
 DAYS: Final = Windows.days(START, START + 2 * TICKS_PER_DAY, RULE.lookback_days)
+COVERAGE: Final = {DAY: Coverage(3, 14, ("2026-03-01",))}
+DEGRADED: Final = (DAY,)
 HOSTILE: Final = '=1+1\x00\x1b[31m"quoted", \u202e\u2028\r\n\\ \U000e0041 \u00e9 \U0001f600; \x9b'
 
 
@@ -28,7 +31,7 @@ def _detection(*findings: Finding) -> Detection:
 
 
 def _csv(*findings: Finding) -> list[list[str]]:
-    text = "\r\n".join(csv_lines(_detection(*findings)))
+    text = "\r\n".join(csv_lines(_detection(*findings), COVERAGE, DEGRADED))
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
@@ -40,7 +43,7 @@ def _hostile() -> Finding:
 
 def test_kql_line() -> None:
     """One line holds exactly the thirteen columns, in the rule's order."""
-    (line,) = kql_lines(_detection(finding(target_user_principal_name="ann@x.example", host="payroll")))
+    (line,) = ndjson_lines(_detection(finding(target_user_principal_name="ann@x.example", host="payroll")))
     row = json.loads(line)
     assert list(row) == list(COLUMNS)
     assert row == {
@@ -67,12 +70,27 @@ def test_a_line_a_finding(count: int) -> None:
     """Rows and CSV have a line for each finding, in the given order; CSV has a header more."""
     findings = [finding(id=f"{number}", operation_name=f"Operation {number}") for number in range(count)]
     names = [f"Operation {number}" for number in range(count)]
-    assert [json.loads(line)["OperationName"] for line in kql_lines(_detection(*findings))] == names
+    assert [json.loads(line)["OperationName"] for line in ndjson_lines(_detection(*findings))] == names
     assert [row[2] for row in _csv(*findings)] == ["OperationName", *names]
 
 
+def test_baselines_stand_beside_findings() -> None:
+    """How complete the baseline of a finding's day was is in every format that has room for it."""
+    header, row = _csv(finding())
+    cells = dict(zip(header, row, strict=True))
+    assert (cells["baselineDays"], cells["lookbackDays"], cells["degraded"]) == ("3", "14", "yes")
+    expected = {"days": 3, "of": 14, "missing": ["2026-03-01"], "degraded": True}
+    (line,) = jsonl_lines(_detection(finding()), COVERAGE, DEGRADED)
+    whole = json.loads(line)
+    assert whole.pop("baseline") == expected
+    document = _document(DAYS, finding())
+    assert (document["coverage"], document["findings"]) == ({DAY: expected}, [whole])
+    (unknown,) = jsonl_lines(_detection(finding()), {}, ())
+    assert json.loads(unknown)["baseline"] == {"days": 0, "of": 0, "missing": [], "degraded": False}
+
+
 def _document(windows: Windows, *findings: Finding) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(json_document(RULE, windows, _detection(*findings)))
+    document: dict[str, Any] = json.loads(json_document(RULE, windows, _detection(*findings), COVERAGE, DEGRADED))
     return document
 
 
@@ -122,6 +140,9 @@ def test_csv() -> None:
         "appLastSeen": "2026-03-01",
         "HostCustomEntity": "payroll",
         "id": finding().id,
+        "baselineDays": "3",
+        "lookbackDays": "14",
+        "degraded": "yes",
     }
 
 
@@ -139,9 +160,9 @@ def test_csv_of_lists(names: tuple[str, ...], cell: str) -> None:
 def test_hostile_text() -> None:
     """No format lets through what a terminal obeys, no record gets a line more, and programs read what was logged."""
     detection = _detection(_hostile())
-    (row,) = kql_lines(detection)
-    document = json_document(RULE, DAYS, detection)
-    lines = list(csv_lines(detection))
+    (row,) = ndjson_lines(detection)
+    document = json_document(RULE, DAYS, detection, {}, ())
+    lines = list(csv_lines(detection, {}, ()))
     for text in (row, document, *lines):
         assert_nothing_obeyed(text)
     assert "\n" not in row

@@ -7,6 +7,7 @@ import pytest
 
 from rare_audit.app import DATABASE
 from tests.azure_terminal import AzureTerminal, terminal
+from tests.exports.trio import ROWS, ndjson
 from tests.job_world import stamps
 from tests.reporting.report_world import Reader
 from tests.terminal import BOTH_DAYS, LAST_HUNTED, assert_refused, called, hunted
@@ -41,10 +42,33 @@ def test_hunt_in_html() -> None:
 
 
 def test_hunt_in_html_finds_nothing(tmp_path: Path) -> None:
-    """A page all the same, into a file."""
+    """A page all the same, into a file whose name says that it is one."""
     file = tmp_path / "page.html"
-    hunted(BOTH_DAYS[0], "--start", "2026-02-01", "--end", "2026-02-02", "--format", "html", "-o", str(file))
+    hunted(BOTH_DAYS[0], "--start", "2026-03-15T20:00:00Z", "--end", "2026-03-15T21:00:00Z", "-o", str(file))
     assert "Nothing rare." in _read(file.read_text(encoding="utf-8")).text
+
+
+def test_hunt_in_html_without_events(tmp_path: Path) -> None:
+    """Where no app did anything the page says so in a banner, and not that nothing is rare."""
+    file = tmp_path / "page.html"
+    result = called("hunt", BOTH_DAYS[0], "--date", "2026-02-01", "-o", str(file))
+    assert result.exit_code == 4
+    text = _read(file.read_text(encoding="utf-8")).text
+    assert "No events by apps. No app did anything in 2026-02-01: nothing could be found." in text
+    assert "Nothing rare." not in text
+
+
+def test_hunt_in_html_with_an_incomplete_baseline(tmp_path: Path) -> None:
+    """What could not be read and what there was to compare with stand in banners, and each day in a table."""
+    export = tmp_path / "export.ndjson"
+    export.write_bytes(ndjson(ROWS) + b"{broken\n")
+    file = tmp_path / "page.html"
+    assert called("hunt", str(export), "-o", str(file)).exit_code == 3
+    text = _read(file.read_text(encoding="utf-8")).text
+    assert "Not everything was read. One record or file could not be read" in text
+    assert "Baseline incomplete. Too few days had data before 2026-03-10, 2026-03-16" in text
+    assert "one record not read: not JSON, first at" in text
+    assert "1 of 14 days had data" in text
 
 
 def test_report_of_the_demo(home: Path, tmp_path: Path) -> None:
