@@ -311,12 +311,33 @@ def test_changes_that_the_engine_cannot_read(tmp_path: Path) -> None:
     export = _export(tmp_path, *ROWS[:2], escape)
     result = called("hunt", export, "--date", "2026-03-16")
     assert result.exit_code == 3
-    assert result.stderr.splitlines()[-1] == "incomplete: 1 record could not be read; findings may be missing"
+    assert result.stderr.splitlines()[-1] == "incomplete: 1 event could not be read; findings may be missing"
     lenient = called("hunt", export, "--date", "2026-03-16", "--lenient")
     assert lenient.exit_code == 0
-    assert lenient.stderr.splitlines()[-1] == (
-        "incomplete: 1 event's TargetResources could not be read; findings may be missing"
-    )
+    assert lenient.stderr.splitlines()[-1] == "incomplete: 1 event could not be read; findings may be missing"
+
+
+@pytest.mark.parametrize("day", [0, 2], ids=["in the lookback", "in the window"])
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        ('[{"modifiedProperties": "System.Object[]"}]', "modifiedProperties is not a JSON array of objects"),
+        ('[{"modifiedProperties": ["@{displayName=x}"]}]', "modifiedProperties is not a JSON array of objects"),
+        ('[{"modifiedProperties": [{"newValue": "[]"}]', "TargetResources is not a JSON array of objects"),
+        ('["@{id=x}"]', "TargetResources is not a JSON array of objects"),
+    ],
+    ids=["PowerShell", "PowerShell inside", "cut at a bracket", "PowerShell's elements"],
+)
+def test_changes_that_only_end_like_json(targets: str, reason: str, day: int, tmp_path: Path) -> None:
+    """What looks sound from its ends is met by the engine: counted, named by its Id, and in the exit code."""
+    export = _export(tmp_path, *changed(ROWS, day, TargetResources=targets))
+    result = called("hunt", export, "--date", "2026-03-16")
+    assert result.exit_code == 3
+    said = f"  not read: 1 event by apps, {reason}, first Directory_{day + 1} at 2026-03-1"
+    assert any(line.startswith(said) for line in result.stderr.splitlines()), result.stderr
+    page = tmp_path / "page.html"
+    assert called("hunt", export, "--date", "2026-03-16", "-o", str(page)).exit_code == 3
+    assert f"one event not read: {reason}, first Directory_{day + 1}" in page.read_text(encoding="utf-8")
 
 
 def test_help_names_the_exit_codes() -> None:

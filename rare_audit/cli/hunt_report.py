@@ -89,8 +89,7 @@ class Hunt:
     @property
     def lost(self) -> int:
         """How many records and files could not be read, and events whose changes could not."""
-        funnel = self.detection.funnel
-        return funnel.reading.lost + funnel.current.unreadable
+        return self.detection.funnel.lost
 
     @property
     def is_whole(self) -> bool:
@@ -132,15 +131,13 @@ def ending(hunt: Hunt) -> str:
 
 
 def _lost(hunt: Hunt) -> str:
-    reading, changes = hunt.detection.funnel.reading, hunt.detection.funnel.current.unreadable
+    reading, odd = hunt.detection.funnel.reading, hunt.detection.funnel.odd
     counts = (
         (sum(reading.unreadable.values()), "record"),
         (sum(reading.files.values()), "file"),
-        (changes, "event's TargetResources"),
+        (sum(odd.values()), "event"),
     )
-    lost = " and ".join(
-        f"{count:,} {what}{'s' if count > 1 and what[-1] != 's' else ''}" for count, what in counts if count
-    )
+    lost = " and ".join(f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count)
     return f"{lost} could not be read; findings may be missing"
 
 

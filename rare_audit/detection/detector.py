@@ -15,7 +15,7 @@ from rare_audit.detection.event import (
     AuditEvent,
     Initiator,
     Target,
-    head_of,
+    decode_targets,
     is_not_an_array,
     json_text,
     may_count,
@@ -24,6 +24,7 @@ from rare_audit.detection.event import (
 from rare_audit.detection.met import Met
 from rare_audit.detection.rows import Drop, last_drop, property_rows, screened
 from rare_audit.detection.rule import ROW_COLUMNS, Exclusion, Ignored, Rule
+from rare_audit.detection.shape import oddity, user_of
 from rare_audit.detection.ticks import TICKS_PER_DAY
 from rare_audit.detection.windows import Windows
 
@@ -39,7 +40,7 @@ Combination = tuple[str, str, str, str, str]
 Screen = tuple[Initiator | None, Drop | None]
 """What `screened` returns."""
 Glance = tuple[str, str, str | None]
-"""OperationName, InitiatedBy and the head of TargetResources, the last two as JSON text."""
+"""OperationName, InitiatedBy as JSON text, and the first target's userPrincipalName."""
 
 
 class Detector:
@@ -62,6 +63,8 @@ class Detector:
         self.on_first_tick = self.known = self.repeated = 0
         self.dropped: Counter[Drop] = Counter()
         self.dropped_rows: Counter[Drop] = Counter()
+        self.odd: Counter[str] = Counter()
+        self.first_odd: dict[str, tuple[str, str]] = {}
         self.exclusions = [(each.name, each.conditions) for each in exclusions if each.enabled]
         self._first_tick: dict[Key, int] = {}
         self._ignored = Ignored(rule.parameters)
@@ -133,7 +136,10 @@ class Detector:
         if drop is not None:
             return
         target_resources = json_text(event.target_resources)
-        glance = (operation, initiated_by, head_of(target_resources))
+        user = user_of(target_resources)
+        if user is None:
+            self._note_oddity(event, target_resources)
+        glance = (operation, initiated_by, user)
         key = self._glances.get(glance)
         if (key is not None and self.seen[key] >> slot & 1) or not may_count(target_resources):
             return
@@ -156,10 +162,25 @@ class Detector:
             self._screens[initiated_by, operation] = found
         return found
 
+    def _targets(self, event: AuditEvent, target_resources: str) -> list[Target]:
+        try:
+            return decode_targets(target_resources)
+        except kql.NOT_JSON:
+            self._note_oddity(event, target_resources)
+            return targets_of(target_resources)
+
+    def _note_oddity(self, event: AuditEvent, target_resources: str) -> None:
+        """Count an event by an app whose TargetResources is not as AuditLogs holds it: it has no change to see."""
+        reason = oddity(target_resources)
+        if reason:
+            self.odd[reason] += 1
+            this = (event.time_generated, event.id or "")
+            self.first_odd[reason] = min(self.first_odd.get(reason, this), this)
+
     def _recall(self, glance: Glance, key: Key) -> None:
         """Remember which key events have that look alike up to their properties."""
-        operation, initiated_by, head = glance
-        if head is not None and len(operation) + len(initiated_by) + len(head) <= LONGEST_REMEMBERED:
+        operation, initiated_by, user = glance
+        if user is not None and len(operation) + len(initiated_by) + len(user) <= LONGEST_REMEMBERED:
             if len(self._glances) >= MOST_REMEMBERED:
                 self._glances.clear()
             self._glances[glance] = key
@@ -178,7 +199,7 @@ class Detector:
             self.dropped[drop] += 1
             return
         target_resources = json_text(event.target_resources)
-        targets = targets_of(target_resources)
+        targets = self._targets(event, target_resources)
         rows = list(property_rows(first_target(targets), self._ignored))
         self.dropped_rows.update(row.dropped for row in rows if row.dropped is not None)
         counted = [(place, row) for place, row in enumerate(rows) if row.dropped is None]

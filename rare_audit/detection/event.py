@@ -40,6 +40,9 @@ DAY: Final = slice(0, 10)
 HOUR: Final = slice(0, 13)
 """Where the hour stands in the text of an instant: `2026-03-15T08`."""
 _is_utc_text: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(?:\.\d{1,7})?Z", re.ASCII).fullmatch
+_are_utc_texts: Final = re.compile(
+    r"(?:\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d(?:\.\d{1,7})?Z(?:\n(?!\Z)|\Z))*+", re.ASCII
+).fullmatch
 _decoder: Final = msgspec.json.Decoder(AuditEvent)
 
 
@@ -75,11 +78,11 @@ def decode_events(
     `decode_lines` may give events of a stricter type.
     """
     events = decode_lines(rows)
-    return [
-        # utc_text's own test, without its call: it is asked of every event
-        event if _is_utc_text(event.time_generated) and _is_hour(event.time_generated[HOUR]) else _checked(event)
-        for event in events
-    ]
+    times = [event.time_generated for event in events]
+    # utc_text's own test, of all times at once: it is asked of every event
+    if _are_utc_texts("\n".join(times)) and all(map(_is_hour, {time[HOUR] for time in times})):
+        return list(events)
+    return [_checked(event) for event in events]
 
 
 def _checked(event: AuditEvent) -> AuditEvent:
@@ -145,13 +148,14 @@ class Target(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 _ROW_OF_NULLS: Final = [Property()]
 NO_TARGET: Final = Target()
-_decode_targets: Final = msgspec.json.Decoder(list[Target]).decode
+decode_targets: Final = msgspec.json.Decoder(list[Target]).decode
+"""Reads `TargetResources` where it is as AuditLogs holds it; raises kql.NOT_JSON for anything else."""
 
 
 def targets_of(target_resources: str) -> list[Target]:
     """Return the elements of `TargetResources` (JSON text); none where the column is no array."""
     try:
-        return _decode_targets(target_resources)
+        return decode_targets(target_resources)
     except msgspec.ValidationError:
         return _odd_targets(kql.parse_json(target_resources))
     except kql.NOT_JSON:
@@ -184,22 +188,6 @@ def _odd_target(element: Any) -> Target:
 
 
 _has_escapes: Final = re.compile("u00").search  # many times as fast here as `in`
-
-
-def head_of(target_resources: str) -> str | None:
-    r"""Return the part of `TargetResources` that says who the first target is, or None where that can't be told.
-
-    It ends where the first target's `modifiedProperties` begins: a member, as its quotes are not escaped, and of that
-    very object, as no other was opened. Two columns with the same head have the same first userPrincipalName: no such
-    member stands behind it, nor one spelled with `\u00` escapes.
-    """
-    end = target_resources.find('"modifiedProperties":')
-    if end < 0 or target_resources.find("userPrincipalName", end) >= 0 or _has_escapes(target_resources):
-        return None
-    head = target_resources[:end]
-    return head if head.count("{") == 1 else None
-
-
 _has_array_value: Final = re.compile(r'newValue[\\"\snrt]*:[\\"\snrt]*\[').search
 
 

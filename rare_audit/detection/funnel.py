@@ -47,11 +47,6 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
     excluded: dict[str, int] = {}
     reported: int = 0
 
-    @property
-    def unreadable(self) -> int:
-        """How many events were dropped because their changes could not be read, and not by what they say."""
-        return self.dropped.get(Drop.NOT_AN_ARRAY, 0)
-
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of a run: `reading.events = outside + baseline.events + current.events`."""
@@ -61,3 +56,14 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     baseline: Baseline
     current: Current
     findings: int
+    odd: dict[str, int] = {}
+    """Events by apps, in windows and lookbacks, whose TargetResources is not as AuditLogs holds it: by reason.
+
+    They went on to the rule, which sees no change in them, and are counted in `current` and `baseline` as well."""
+    first_odd: dict[str, str] = {}
+    """The Id and time of the earliest event of each reason."""
+
+    @property
+    def lost(self) -> int:
+        """How many records, files and events could not be read as they should."""
+        return self.reading.lost + sum(self.odd.values())

@@ -142,4 +142,6 @@ def _funnel(detector: Detector, reading: Reading, rare: Counter[str], known: int
             reported=rare[""],
         ),
         findings=findings,
+        odd=dict(detector.odd),
+        first_odd={reason: f"{id_ or 'without Id'} at {time}" for reason, (time, id_) in detector.first_odd.items()},
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from rare_audit.detection.event import AuditEvent, decode_events
-from rare_audit.exports.columns import defect
+from rare_audit.exports.columns import defect, look_sound
 from rare_audit.exports.context import Context, checked, missing
 
 
@@ -45,8 +45,7 @@ def quick_rows(chunk: bytes) -> list[AuditEvent] | None:
     Raises what msgspec raises for text that is not JSON.
     """
     events = decode_events(chunk, _decode_lines)
-    # One call a row: large exports come this way.
-    return None if any(map(defect, events)) else events
+    return None if not look_sound(events) and any(map(defect, events)) else events
 
 
 def row_event(row: bytes, context: Context) -> AuditEvent:

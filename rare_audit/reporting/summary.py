@@ -58,6 +58,10 @@ def funnel_lines(funnel: Funnel, places: Mapping[str, str], details: Mapping[str
         detail = (details or {}).get(reason, "")
         line = f"  not read: {counted}, {reason}, first at {places.get(reason, '?')}"
         yield one_line(f"{line}: {detail}" if detail else line, _LONGEST)
+    for reason, odd in funnel.odd.items():
+        yield one_line(
+            f"  not read: {_count(odd, 'event')} by apps, {reason}, first {funnel.first_odd.get(reason, '?')}", _MOST
+        )
     for reason, skipped in reading.skipped.items():
         yield one_line(f"  skipped: {_count(skipped, 'record')}, {reason}", _MOST)
     yield (

@@ -67,21 +67,21 @@ def _steps(funnel: Funnel) -> Iterator[Step]:
 
 def unread(funnel: Funnel, places: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each reason why records were not read; `places` has the first of each, where known."""
-    lines = (
-        [
-            f"{counted(count, 'record')} not read: {reason}"
-            + (f", first at {places[reason]}" if reason in places else "")
-            for reason, count in funnel.reading.unreadable.items()
-        ]
-        + [
-            f"{counted(count, 'file')} not read: {reason}"
-            + (f", first at {places[reason]}" if reason in places else "")
-            for reason, count in funnel.reading.files.items()
-        ]
-        + [f"{counted(count, 'record')} skipped: {reason}" for reason, count in funnel.reading.skipped.items()]
-    )
+    reading = funnel.reading
+    lines = [*_not_read(reading.unreadable, "record", places), *_not_read(reading.files, "file", places)]
+    lines += [
+        f"{counted(count, 'event')} not read: {reason}, first {funnel.first_odd.get(reason, '?')}"
+        for reason, count in funnel.odd.items()
+    ]
+    lines += [f"{counted(count, 'record')} skipped: {reason}" for reason, count in reading.skipped.items()]
     more = [f"and {len(lines) - _MOST_REASONS} more reasons"] if len(lines) > _MOST_REASONS else []
     return (*(one_line(line, 2 * _LONGEST) for line in lines[:_MOST_REASONS]), *more)
+
+
+def _not_read(reasons: Mapping[str, int], what: str, places: Mapping[str, str]) -> Iterator[str]:
+    for reason, count in reasons.items():
+        where = f", first at {places[reason]}" if reason in places else ""
+        yield f"{counted(count, what)} not read: {reason}{where}"
 
 
 def _sum(whole: int, parts: tuple[int, ...]) -> str:

@@ -145,7 +145,7 @@ def _incomplete(report: Report) -> Iterator[Banner]:
     """Yield what was not read, and that there was nothing to look at: no finding means nothing then."""
     if report.funnel is None:
         return
-    lost = report.funnel.reading.lost + report.funnel.current.unreadable
+    lost = report.funnel.lost
     if lost:
         what = "One record or file" if lost == 1 else f"{lost:,} records or files"
         yield Banner("Not everything was read", f"{what} could not be read; findings may be missing. See the notes.")
