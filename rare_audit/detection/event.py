@@ -46,12 +46,17 @@ _are_utc_texts: Final = re.compile(
 _decoder: Final = msgspec.json.Decoder(AuditEvent)
 
 
+def is_utc_text(text: str) -> bool:
+    """Tell whether text is an instant as Log Analytics writes it, in UTC with `T` and `Z`."""
+    return bool(_is_utc_text(text)) and _is_hour(text[HOUR])
+
+
 def utc_text(text: str) -> str:
     """Return an instant as Log Analytics writes it, in UTC with `T` and `Z`; unchanged where it is that already.
 
     Raises ValueError as `parse_ticks` does.
     """
-    if _is_utc_text(text) and _is_hour(text[HOUR]):
+    if is_utc_text(text):
         return text
     return format_ticks(parse_ticks(text))
 

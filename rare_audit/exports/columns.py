@@ -28,6 +28,9 @@ _REMEMBERED: Final = 512
 """Characters of the longest initiator that is remembered: the cache stays under 16,384 times that."""
 
 
+_OBJECTS: Final = {dict}
+
+
 class _Object(msgspec.Struct, gc=False):
     """Any object; what is in it does not matter."""
 
@@ -121,11 +124,14 @@ def _app(app: Any) -> tuple[str, bool]:
 def _targets_value(value: Any) -> str:
     if value is None:
         return ""
-    if not isinstance(value, list) or not all(isinstance(target, dict) for target in value):
+    if not _is_array_of_objects(value):
         return TARGETS
-    properties = [target.get("modifiedProperties") for target in value]
-    return "" if all(each is None or _is_array_of_objects(each) for each in properties) else PROPERTIES
+    for target in value:
+        properties = target.get("modifiedProperties")
+        if properties is not None and not _is_array_of_objects(properties):
+            return PROPERTIES
+    return ""
 
 
 def _is_array_of_objects(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(element, dict) for element in value)
+    return isinstance(value, list) and set(map(type, value)) <= _OBJECTS

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rare_audit.detection.event import AuditEvent
+from rare_audit.detection.event import AuditEvent, is_utc_text
 from rare_audit.exports.columns import REQUIRED, defect, defective_value
 from rare_audit.exports.times import AmbiguousDateError, DateOrder, UnreadableTimeError, order_of, utc
 from rare_audit.sources.tally import UnreadableError
@@ -27,6 +27,8 @@ class Clock:
 
     def __call__(self, value: object) -> str:
         """Return the instant as an event holds it. Raises UnreadableError, and InputError as `decide` does."""
+        if isinstance(value, str) and is_utc_text(value):  # most are, and need no more
+            return value
         try:
             return utc(value, self._order)
         except AmbiguousDateError:

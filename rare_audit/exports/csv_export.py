@@ -2,9 +2,12 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Final
+
+import msgspec
 
 from rare_audit.detection.event import AuditEvent
 from rare_audit.errors import InputError
@@ -25,6 +28,10 @@ from rare_audit.sources.tally import Tally, UnreadableError
 LONGEST_LINE: Final = 4 << 20
 csv.field_size_limit(LONGEST_LINE)  # the library's own limit is 128 KiB, which a long TargetResources passes
 
+_COLUMNS: Final = tuple(field.encode_name for field in msgspec.structs.fields(AuditEvent))[1:]
+"""The columns of an event but for its time."""
+_MARKS: Final = {Kind.ROWS: "InitiatedBy", Kind.PORTAL: portal_csv.TIME_COLUMN, Kind.UNIFIED: unified.AUDIT_DATA_COLUMN}
+"""A column's name that stands in a row only where that is a header again."""
 Convert = Callable[[list[str]], AuditEvent | str]
 
 
@@ -37,30 +44,40 @@ def csv_rows(file: io.BufferedReader, name: str, tally: Tally, context: Context)
     if header is None:
         raise InputError(f"{name} has no header with the columns of an export")
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-    for number in range(1, header.before + 1):
-        line = text.readline(LONGEST_LINE)
-        if not says_nothing(line.removeprefix("\ufeff")):
-            tally.reject(UnreadableError("line before the header"), f"{name}:{number}")
+    _pass_before(text, header, name, tally)
     convert = _converter(header, name, context)
     rows = _numbered_rows(text, name, header)
     next(rows, None)  # the header itself
     for place, lines, row in rows:
-        if isinstance(row, csv.Error):
-            # Up to the next quotation mark everything is one cell: each line that it took may have been a record.
-            tally.reject(UnreadableError("not CSV", str(row)), place, max(1, lines))
-            continue
-        again = _header_again(row, header)
-        if again:
+        if isinstance(row, list) and _MARKS[header.kind] in row and (again := _header_again(row, header)):
             header, convert = again, _converter(again, name, context)
             continue
-        if len(row) != len(header.columns):
-            error = UnreadableError("wrong number of columns", f"found {len(row)} for {len(header.columns)}")
-            tally.reject(error, place, max(1, lines))
+        error = _trouble(row, header)
+        if error is not None or isinstance(row, csv.Error):
+            # Up to the next quotation mark everything is one cell: each line that it took may have been a record.
+            tally.reject(error or UnreadableError("not CSV"), place, max(1, lines))
             continue
         event = tally.take(convert, row, place)
         if event is not None:
-            tally.has_text = tally.has_text or not all(map(str.isascii, row))
+            if not tally.has_text and not "".join(row).isascii():
+                tally.has_text = True
             yield event
+
+
+def _pass_before(text: io.TextIOWrapper, header: Header, name: str, tally: Tally) -> None:
+    """Pass over what stands before the header, and count what no program writes there for another."""
+    for number in range(1, header.before + 1):
+        line = text.readline(LONGEST_LINE)
+        if not says_nothing(line.removeprefix("\ufeff")):
+            tally.reject(UnreadableError("line before the header"), f"{name}:{number}")
+
+
+def _trouble(row: list[str] | csv.Error, header: Header) -> UnreadableError | None:
+    if isinstance(row, csv.Error):
+        return UnreadableError("not CSV", str(row))
+    if len(row) != len(header.columns):
+        return UnreadableError("wrong number of columns", f"found {len(row)} for {len(header.columns)}")
+    return None
 
 
 def _numbered_rows(
@@ -111,15 +128,27 @@ def _converter(header: Header, name: str, context: Context) -> Convert:
     if header.kind is Kind.UNIFIED:
         context.notes.add(unified.LACKS)
         return lambda row: _unified_event(_cells(header, row), context)
+    pick = _picker(header)
+    return lambda row: checked(_row_event(pick((*_decoded(row), "")), context), context)
+
+
+def _picker(header: Header) -> Callable[[Sequence[str]], Sequence[str]]:
+    """Return what takes the columns of an event out of a row with one empty cell more, for those that are not there."""
     time_column = next(column for column in TIME_COLUMNS if column in header.columns)
-    return lambda row: checked(_row_event(_cells(header, row), time_column, context), context)
+    places = {column: place for place, column in enumerate(header.columns)}
+    return itemgetter(places[time_column], *(places.get(column, len(header.columns)) for column in _COLUMNS))
+
+
+def _decoded(row: list[str]) -> list[str]:
+    """Return a row of a file that is UTF-8; UnicodeEncodeError for bytes that were not."""
+    text = "".join(row)
+    if not text.isascii():
+        text.encode()
+    return row
 
 
 def _cells(header: Header, row: list[str]) -> dict[str, str]:
-    for cell in row:
-        if not cell.isascii():
-            cell.encode()  # raises UnicodeEncodeError for bytes that were no UTF-8
-    return dict(zip(header.columns, row, strict=True))
+    return dict(zip(header.columns, _decoded(row), strict=True))
 
 
 def _unified_event(cells: dict[str, str], context: Context) -> AuditEvent | str:
@@ -127,21 +156,7 @@ def _unified_event(cells: dict[str, str], context: Context) -> AuditEvent | str:
     return event if isinstance(event, str) else checked(event, context)
 
 
-def _row_event(cells: dict[str, str], time_column: str, context: Context) -> AuditEvent:
-    """Return a row's event; an empty cell is null, as is a column that is not there. Raises UNREADABLE."""
-
-    def text(column: str) -> str | None:
-        return cells.get(column) or None
-
-    return AuditEvent(
-        time_generated=context.clock(cells[time_column]),
-        operation_name=text("OperationName"),
-        category=text("Category"),
-        id=text("Id"),
-        correlation_id=text("CorrelationId"),
-        result=text("Result"),
-        resource_group=text("ResourceGroup"),
-        type=text("Type"),
-        initiated_by=text("InitiatedBy"),
-        target_resources=text("TargetResources"),
-    )
+def _row_event(cells: Sequence[str], context: Context) -> AuditEvent:
+    """Return the event of its time and its columns, in the order of AuditEvent; an empty cell is null."""
+    time, *columns = cells
+    return AuditEvent(context.clock(time), *(cell or None for cell in columns))

@@ -13,7 +13,7 @@ from rare_audit.exports.layout import ENVELOPES, Container, Layout
 from rare_audit.exports.records import LONGEST_RECORD, Taken, take_record
 from rare_audit.exports.rows import quick_rows
 from rare_audit.exports.shapes import ROW
-from rare_audit.sources.tally import Tally, UnreadableError
+from rare_audit.sources.tally import UNREADABLE, Tally, UnreadableError
 
 LONGEST_LINE: Final = 64 << 20
 """Bytes of the longest line, which may be an envelope of many records."""
@@ -69,12 +69,23 @@ def _row_by_row(
 
 def records(file: BufferedReader, name: str, layout: Layout, tally: Tally, context: Context) -> Iterator[AuditEvent]:
     """Yield the events of an export laid out in any other way."""
+    convert = layout.shape.convert
+    envelope = layout.envelope if layout.container is Container.LINES else ""  # of documents it is opened already
     for place, text in _texts(file, name, layout):
-        taken = Taken(layout.shape, place, tally, context)
         if isinstance(text, Exception):
             tally.reject(text, place)
-        else:
-            yield from take_record(text, taken, layout.envelope)
+            continue
+        # The short way for a record as its file has them; take_record finds out about all others.
+        if not envelope and len(text) <= LONGEST_RECORD:
+            try:
+                event = convert(text, context)
+            except UNREADABLE:
+                event = ""
+            if isinstance(event, AuditEvent):
+                tally.count(text)
+                yield event
+                continue
+        yield from take_record(text, Taken(layout.shape, place, tally, context), envelope)
 
 
 def _texts(file: BufferedReader, name: str, layout: Layout) -> Iterator[tuple[str, Text]]:

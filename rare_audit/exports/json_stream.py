@@ -14,7 +14,8 @@ LONGEST_VALUE: Final = 4 << 20
 _MARGIN: Final = 16
 """A number, literal or escape cut at the end of a chunk is shorter than this."""
 
-_BLANK: Final = re.compile(r"[ \t\n\r\ufeff]*")
+_BLANKS: Final = " \t\n\r\ufeff"
+_BLANK: Final = re.compile(f"[{_BLANKS}]*")
 """White space between values, and the byte-order marks of files that were joined."""
 _MARK: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}"]', re.DOTALL)
 # Numbers stay text: nothing here needs them, and int() refuses very long ones.
@@ -46,6 +47,10 @@ class JsonStream:
 
     def peek(self) -> str:
         """Go to the next character that is not white space and return it, "" at the end of the file."""
+        if self._at < len(self._text):  # mostly one stands on the next character already
+            letter = self._text[self._at]
+            if letter not in _BLANKS:
+                return letter
         while True:
             blank = _BLANK.match(self._text, self._at)
             self._at = blank.end() if blank else self._at

@@ -63,8 +63,7 @@ def _take(record: bytes, taken: Taken) -> Iterator[AuditEvent]:
         yield from others
         return
     if isinstance(event, AuditEvent):
-        tally.events += 1
-        tally.has_text = tally.has_text or not record.isascii()
+        tally.count(record)
         yield event
         return
     others = _otherwise(record, taken)

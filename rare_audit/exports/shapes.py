@@ -67,30 +67,25 @@ def diagnostic_event(record: bytes, context: Context) -> AuditEvent | str:
     """
     outer = _decode_record(record)
     category = outer.category or ""
-    in_audit_log = category.lower() == AUDIT_LOGS.lower()
-    properties = bytes(outer.properties)
-    if not in_audit_log and not _has_activity(properties):
+    in_audit_log = category.lower() == "auditlogs"
+    if not in_audit_log and not _has_activity(outer.properties):
         if not category:
             raise UnreadableError("no category")
         return category
-    inner = _decode_audit(_properties(properties))
-    if inner.target_resources is msgspec.UNSET:  # what is null is left out of some records
-        inner = msgspec.structs.replace(inner, target_resources=None)
-    operation = outer.operation_name or inner.operation_name or inner.activity_display_name
-    own_category = None if in_audit_log else outer.category
-    time = inner.activity_date_time if outer.time is msgspec.UNSET else outer.time
-    return _event(
-        msgspec.structs.replace(inner, category=inner.category or own_category),
-        context,
-        time=("time", time),
-        operation=("operationName", operation),
-        correlation_id=outer.correlation_id or inner.correlation_id,
-    )
+    audit = _decode_audit(_properties(outer.properties))
+    audit.activity_display_name = outer.operation_name or audit.operation_name or audit.activity_display_name
+    audit.category = audit.category or (None if in_audit_log else outer.category)
+    audit.correlation_id = outer.correlation_id or audit.correlation_id
+    if outer.time is not msgspec.UNSET:
+        audit.activity_date_time = outer.time
+    if audit.target_resources is msgspec.UNSET:  # some records leave out what is null
+        audit.target_resources = None
+    return _event(audit, context, ("time", "operationName"))
 
 
-def _properties(raw: bytes) -> bytes:
+def _properties(raw: msgspec.Raw) -> msgspec.Raw | bytes:
     """Return `properties` as JSON of an object, where it is that, or JSON text of one: Event Hubs carry both."""
-    if not raw.startswith(b'"'):
+    if bytes(memoryview(raw)[:1]) != b'"':
         return raw
     text = _decode_text(raw)
     if not text.lstrip().startswith("{"):
@@ -98,7 +93,7 @@ def _properties(raw: bytes) -> bytes:
     return text.encode()
 
 
-def _has_activity(properties: bytes) -> bool:
+def _has_activity(properties: msgspec.Raw) -> bool:
     try:
         return _decode_activity(_properties(properties)).activity_display_name is not None
     except (*kql.NOT_JSON, UnreadableError):
@@ -110,13 +105,7 @@ def audit_event(record: bytes, context: Context) -> AuditEvent:
     audit = _decode_audit(record)
     if audit.activity_date_time is msgspec.UNSET and audit.initiated_by is msgspec.UNSET:
         audit = _capitalised(record)
-    return _event(
-        audit,
-        context,
-        time=("activityDateTime", audit.activity_date_time),
-        operation=("activityDisplayName", audit.activity_display_name),
-        correlation_id=audit.correlation_id,
-    )
+    return _event(audit, context, ("activityDateTime", "activityDisplayName"))
 
 
 def _capitalised(record: bytes) -> _Audit:
@@ -138,36 +127,39 @@ def _camel(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
-def _event(
-    audit: _Audit,
-    context: Context,
-    *,
-    time: tuple[str, Any],
-    operation: tuple[str, str | None],
-    correlation_id: str | None,
-) -> AuditEvent:
-    if time[1] is msgspec.UNSET:
-        raise missing(time[0])
-    columns = {"initiatedBy": audit.initiated_by, "targetResources": audit.target_resources}
-    for name, value in columns.items():
-        if value is msgspec.UNSET:
-            if not context.lenient:
-                raise missing(name)
-            columns[name] = None
-    if operation[1] is None and not context.lenient:
-        raise missing(operation[0])
+def _event(audit: _Audit, context: Context, names: tuple[str, str]) -> AuditEvent:
+    """Return an audit's event; `names` are those that its shape has for its time and its operation."""
+    if audit.activity_date_time is msgspec.UNSET:
+        raise missing(names[0])
+    if _lacks(audit):
+        if not context.lenient:
+            raise missing(_first_missing(audit, names[1]))
+        audit.initiated_by = None if audit.initiated_by is msgspec.UNSET else audit.initiated_by
+        audit.target_resources = None if audit.target_resources is msgspec.UNSET else audit.target_resources
     event = AuditEvent(
-        time_generated=context.clock(time[1]),
-        operation_name=operation[1],
+        time_generated=context.clock(audit.activity_date_time),
+        operation_name=audit.activity_display_name,
         category=audit.category,
         id=audit.id,
-        correlation_id=correlation_id,
+        correlation_id=audit.correlation_id,
         result=audit.result,
         type=AUDIT_LOGS,
-        initiated_by=columns["initiatedBy"],
-        target_resources=columns["targetResources"],
+        initiated_by=audit.initiated_by,
+        target_resources=audit.target_resources,
     )
     return checked(event, context)
+
+
+def _lacks(audit: _Audit) -> bool:
+    if audit.initiated_by is msgspec.UNSET or audit.target_resources is msgspec.UNSET:
+        return True
+    return audit.activity_display_name is None
+
+
+def _first_missing(audit: _Audit, operation: str) -> str:
+    if audit.initiated_by is msgspec.UNSET:
+        return "initiatedBy"
+    return "targetResources" if audit.target_resources is msgspec.UNSET else operation
 
 
 class _Wrapped(msgspec.Struct):

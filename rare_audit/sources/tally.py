@@ -87,6 +87,12 @@ class Tally:
         self.events += 1
         return found
 
+    def count(self, record: bytes) -> None:
+        """Count a record that gave its event."""
+        self.events += 1
+        if not self.has_text and not record.isascii():
+            self.has_text = True
+
     def reject(self, error: Exception, place: str, count: int = 1) -> None:
         """Count a record at `place`, or several from there on, that can't be read; InputError if strict."""
         reason, detail = reason_of(error), detail_of(error)
