@@ -32,6 +32,11 @@ def recoded(file: io.BufferedReader, head: bytes, encoding: str = "") -> io.Buff
     return io.BufferedReader(_Recoded(file, shown), _PIECE)
 
 
+def is_wide(head: bytes) -> bool:
+    """Tell whether text that begins so is UTF-16 or UTF-32, in which zero bytes are nothing odd."""
+    return any(head.startswith(mark) for mark, name in _MARKS if name != "utf-8-sig") or bool(_unmarked(head))
+
+
 def _unmarked(head: bytes) -> str:
     """Return which UTF-16 text without a mark is; the characters of JSON and of a CSV header are ASCII."""
     start = head[:_LOOKED_AT]

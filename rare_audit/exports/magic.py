@@ -3,7 +3,9 @@
 from typing import Final
 
 from rare_audit.errors import InputError
+from rare_audit.exports.encodings import is_wide
 
+_LOOKED_AT: Final = 512
 _KINDS: Final = (
     (b"Obj\x01", "an Avro file: convert it to JSON lines, as `avro cat` or `avro-tools tojson` do"),
     (b"PAR1", "a Parquet file: convert it to JSON lines or CSV"),
@@ -23,7 +25,9 @@ _KINDS: Final = (
 
 
 def refuse_binary(head: bytes, name: str) -> None:
-    """Raise InputError for a file that is known by its first bytes not to be text."""
+    """Raise InputError for a file that is known by its first bytes not to be text, or has zero bytes as no text has."""
     for mark, kind in _KINDS:
         if head.startswith(mark):
             raise InputError(f"{name} is {kind}")
+    if b"\0" in head[:_LOOKED_AT] and not is_wide(head):
+        raise InputError(f"{name} is not text: it begins with {head[:8].hex(' ')}")

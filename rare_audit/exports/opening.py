@@ -88,7 +88,11 @@ class Input:
             return
         try:
             with ExitStack() as stack:
-                self._copy(cast("IO[bytes]", io.BufferedReader(_Filled(self._bytes(stack), _nothing), BUFFER)))
+                file: io.BufferedReader = io.BufferedReader(_Filled(self._bytes(stack), _nothing), BUFFER)
+                head = file.peek()
+                if not (is_zip(head) or is_tar(head) or head.startswith(tuple(_COMPRESSED))):
+                    refuse_binary(head, self.name)  # before all of it is copied for nothing: it may have no end
+                self._copy(file)
         except OSError as error:
             raise unusable(self.name, error) from error
 
@@ -124,7 +128,7 @@ class Input:
         refuse_binary(head, name)
         return recoded(file, head, self._encoding)
 
-    def _copy(self, source: IO[bytes] | io.BufferedReader) -> None:
+    def _copy(self, source: io.BufferedReader) -> None:
         kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
         weakref.finalize(self, kept.close)
         while piece := source.read(1 << 20):

@@ -397,7 +397,7 @@ def test_columns_of_a_record_come_from_where_log_analytics_takes_them(write: Wri
     """The record's own operation and correlation come first, then those in properties."""
     whole = record(EVENTS[0])
     inner = whole["properties"] | {"operationName": "inner", "activityDisplayName": "activity", "correlationId": "i"}
-    least = {"initiatedBy": {}, "targetResources": []}
+    least: Json = {"initiatedBy": {}, "targetResources": []}
     outer = whole | {"operationName": "outer", "correlationId": "o", "properties": inner}
     texts = [
         outer,
@@ -437,7 +437,7 @@ def test_strict_makes_the_first_reject_an_error(write: Write) -> None:
         (b'{"hello":"world"}\n', "is not an export of audit events"),
         (b'[{"hello":"world"}]', "is not an export of audit events"),
         (b"a,b\n1,2\n", "is not an export of audit events"),
-        (b"\x00\x01\x02" * 99, "is not an export of audit events"),
+        (b"\x00\x01\x02" * 99, "is not text: it begins with 00 01 02 00"),
         (b"[" * 30_000 + b"]" * 30_000, "is not an export of audit events"),
         (b"OperationName,InitiatedBy,TargetResources\nx,y,z\n", "has no TimeGenerated column"),
         (

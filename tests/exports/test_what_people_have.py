@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import msgspec
 import pytest
 from click.testing import Result
 
+from rare_audit.exports import opening
 from tests.exports.trio import (
     AUDITS,
     END,
@@ -33,7 +36,7 @@ from tests.exports.trio import (
     timed,
     without,
 )
-from tests.terminal import called
+from tests.terminal import ROOT, called
 
 WINDOW: Final = ("--start", START, "--end", END)
 Make = Callable[[], bytes]
@@ -156,7 +159,10 @@ BINARY: Final[dict[str, tuple[Make, str]]] = {
     "tar.gz with a wrong checksum": (lambda: gzip.compress(_tar(HOURS))[:-8] + bytes(8), "broken gzip data"),
     "zip cut": (lambda: _zip(HOURS)[:-30], "is a broken zip archive"),
     "zip without files": (lambda: _zip({}), "is an archive without a file in it"),
-    "zip of pictures": (lambda: _zip({"a.png": b"\x89PNG\r\n\x1a\n" + bytes(99)}), "is not an export of audit events"),
+    "zip of pictures": (
+        lambda: _zip({"a.png": b"\x89PNG\r\n\x1a\n" + bytes(99)}),
+        "is not text: it begins with 89 50 4e 47",
+    ),
     "zip with a password": (lambda: _locked(_zip(HOURS)), "can't be unpacked"),
     "xz cut": (lambda: lzma.compress(ndjson(ROWS))[:-20], "ends early"),
     "bzip2 cut": (lambda: bz2.compress(ndjson(ROWS))[:-20], "ends early"),
@@ -572,6 +578,66 @@ def test_a_quotation_mark_that_swallows_rows(tmp_path: Path) -> None:
     assert "could not be read" in result.stderr or "holds nothing that can be read" in result.stderr
 
 
+# What a reader may cost
+
+
+def _peak(path: Path) -> int:
+    """Return the most memory that a hunt in a file takes, in MiB, in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _MEASURED, path], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    return int(ended.stdout.splitlines()[-1]) >> 10
+
+
+_MEASURED: Final = """
+import re, sys
+from pathlib import Path
+from rare_audit.cli import main
+sys.argv[1:] = ["hunt", sys.argv[1], "--start", "2026-03-16", "--format", "ndjson"]
+try:
+    main()
+finally:
+    print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+NESTED: Final = b"{}," * 8_000_000
+AMPLIFIED: Final[dict[str, Make]] = {
+    "in a row": lambda: ndjson(ROWS) + b'{"TimeGenerated":"2026-03-16","InitiatedBy":{"a":[' + NESTED + b"{}]}}\n",
+    "in a record": lambda: ndjson(RECORDS) + b'{"time":"2026-03-16","properties":{"a":[' + NESTED + b"{}]}}\n",
+    "beside records": lambda: b'{"meta":[' + NESTED + b'{}],"records":' + document(RECORDS) + b"}",
+}
+
+
+@pytest.mark.parametrize("kind", AMPLIFIED)
+def test_nested_braces_take_bounded_memory(kind: str, tmp_path: Path) -> None:
+    """A line of 24 MiB that would be 1.5 GB of objects is passed over in a tenth of that."""
+    path = tmp_path / "export"
+    path.write_bytes(AMPLIFIED[kind]())
+    assert _peak(path) < 150
+
+
+def test_a_stream_without_an_end_is_refused_at_once() -> None:
+    """What is no text is not copied first, though nobody said where the window starts."""
+    with Path("/dev/zero").open("rb") as endless:
+        ended = subprocess.run(
+            [sys.executable, "-m", "rare_audit", "hunt", "-"],
+            stdin=endless,
+            capture_output=True,
+            check=False,
+            cwd=ROOT,
+            timeout=20,
+        )
+    assert ended.returncode == 2
+    assert b"standard input is not text: it begins with 00 00" in ended.stderr
+
+
+def test_a_stream_that_is_too_long_to_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is copied only up to a bound, which the message says; with a start it is read as it comes."""
+    monkeypatch.setattr(opening, "MOST_COPIED", 1 << 20)
+    content = ndjson(ROWS) * 1_000
+    assert_refused(called("hunt", "-", input_=content), "standard input is longer than 0 GiB, more than is copied")
+    assert_found(called("hunt", "-", *WINDOW, "--format", "ndjson", input_=content))
+
+
 # Encodings
 
 
@@ -623,6 +689,30 @@ def test_unknown_encoding(tmp_path: Path) -> None:
 # Envelopes
 
 
+def _unified(number: int, audit: dict[str, Any]) -> dict[str, Any]:
+    changes = audit["targetResources"][0]["modifiedProperties"][0]
+    return {
+        "CreationTime": TIMES[number][:19],
+        "Id": f"u-{number}",
+        "Operation": audit["activityDisplayName"] + ".",
+        "RecordType": 8,
+        "ResultStatus": "Success",
+        "Workload": "AzureActiveDirectory",
+        "UserId": "ServicePrincipal_s",
+        "Actor": [
+            {"ID": "Backup Agent", "Type": 1},
+            {"ID": "ServicePrincipal_s", "Type": 2},
+            {"ID": "ServicePrincipal", "Type": 2},
+        ],
+        "Target": [{"ID": "Application_t", "Type": 2}, {"ID": "Application", "Type": 2}, {"ID": "Payroll", "Type": 1}],
+        "ModifiedProperties": [{"Name": changes["displayName"], "NewValue": changes["newValue"], "OldValue": "[]"}],
+        "ExtendedProperties": [],
+    }
+
+
+UNIFIED: Final = [_unified(number, audit) for number, audit in enumerate(AUDITS)]
+
+
 WRAPPED: Final[dict[str, Make]] = {
     "records of rows": lambda: document({"records": NATIVE}),
     "records of rows, a line each": lambda: ndjson([{"records": [each]} for each in NATIVE]),
@@ -664,30 +754,6 @@ WRAPPED: Final[dict[str, Make]] = {
     ),
     "unified audit log as PowerShell's JSON": lambda: document([{"AuditData": json.dumps(each)} for each in UNIFIED]),
 }
-
-
-def _unified(number: int, audit: dict[str, Any]) -> dict[str, Any]:
-    changes = audit["targetResources"][0]["modifiedProperties"][0]
-    return {
-        "CreationTime": TIMES[number][:19],
-        "Id": f"u-{number}",
-        "Operation": audit["activityDisplayName"] + ".",
-        "RecordType": 8,
-        "ResultStatus": "Success",
-        "Workload": "AzureActiveDirectory",
-        "UserId": "ServicePrincipal_s",
-        "Actor": [
-            {"ID": "Backup Agent", "Type": 1},
-            {"ID": "ServicePrincipal_s", "Type": 2},
-            {"ID": "ServicePrincipal", "Type": 2},
-        ],
-        "Target": [{"ID": "Application_t", "Type": 2}, {"ID": "Application", "Type": 2}, {"ID": "Payroll", "Type": 1}],
-        "ModifiedProperties": [{"Name": changes["displayName"], "NewValue": changes["newValue"], "OldValue": "[]"}],
-        "ExtendedProperties": [],
-    }
-
-
-UNIFIED: Final = [_unified(number, audit) for number, audit in enumerate(AUDITS)]
 
 
 @pytest.mark.parametrize("kind", WRAPPED)

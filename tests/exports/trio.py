@@ -80,8 +80,9 @@ def ndjson(values: list[Json]) -> bytes:
 def table(rows: list[Json], separator: str = ",", *, quoted: bool = False) -> bytes:
     """Return rows as CSV with CRLF."""
     text = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
-    writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, quoting=quoting)
+    writer = csv.DictWriter(
+        text, list(rows[0]), delimiter=separator, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
