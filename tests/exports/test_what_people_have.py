@@ -774,6 +774,42 @@ def test_unified_audit_log(make: Callable[[Any], bytes], tmp_path: Path) -> None
     assert_found(hunted(tmp_path, table(purview)))
 
 
+def _portal(number: int, audit: dict[str, Any]) -> dict[str, str]:
+    (target,) = audit["targetResources"]
+    (change,) = target["modifiedProperties"]
+    return {
+        "Date (UTC)": TIMES[number],
+        "CorrelationId": audit["correlationId"],
+        "Service": "Core Directory",
+        "Category": audit["category"],
+        "Activity": audit["activityDisplayName"],
+        "Result": "success",
+        "ActorType": "Application",
+        "ActorDisplayName": "Backup Agent",
+        "ActorObjectId": "",
+        "ActorUserPrincipalName": "",
+        "IPAddress": "",
+        "ActorServicePrincipalId": "s",
+        "Target1Type": target["type"],
+        "Target1DisplayName": target["displayName"],
+        "Target1ObjectId": target["id"],
+        "Target1UserPrincipalName": "",
+        "Target1ModifiedProperty1Name": change["displayName"],
+        "Target1ModifiedProperty1OldValue": change["oldValue"],
+        "Target1ModifiedProperty1NewValue": change["newValue"],
+    }
+
+
+def test_downloads_of_the_portal(tmp_path: Path) -> None:
+    """The Entra admin center's CSV and JSON: read, and said what the CSV lacks."""
+    result = hunted(tmp_path, BOM + table([_portal(*each) for each in enumerate(AUDITS)], quoted=True))
+    assert_found(result)
+    assert "The admin center's CSV has no event ids" in result.stderr
+    times = [time.replace("Z", "+00:00") for time in TIMES]
+    apps = [each | {"initiatedBy": {"app": each["initiatedBy"]["app"]}} for each in AUDITS]
+    assert_found(hunted(tmp_path, document(timed(apps, "activityDateTime", times))))
+
+
 UNKNOWN: Final[dict[str, tuple[Make, str]]] = {
     "fields of something else": (lambda: ndjson([{"hello": 1, "world": 2}]), "has the fields hello, world; looked for"),
     "a table of something else": (lambda: b"a,b\n1,2\n", "it begins with 'a,b'; looked for TimeGenerated"),
