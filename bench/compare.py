@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--flat", action="store_true", help="also measure a file ten times as large")
     asked = parser.parse_args()
-    export = _export(asked.events)
-    commands = {"hunt": _hunt(export), "engine": [sys.executable, str(HERE / "kql_engine.py"), str(export), START],
+    export = export_of(asked.events)
+    commands = {"hunt": hunt_of(export), "engine": [sys.executable, str(HERE / "kql_engine.py"), str(export), START],
                 "floor": [sys.executable, str(HERE / "floor.py"), str(export)]}  # fmt: skip
     medians = _compare(commands, asked.runs)
     print(
@@ -43,11 +43,12 @@ def main() -> None:
     print(f"  engine / hunt: {engine.wall / hunt.wall:.2f} of wall, {engine.processor / hunt.processor:.2f} of cpu")
     print(f"  hunt / floor:  {hunt.wall / floor.wall:.2f} of wall, {hunt.processor / floor.processor:.2f} of cpu")
     if asked.flat:
-        large = _run(_hunt(_export(asked.events * 10)))
+        large = measured(hunt_of(export_of(asked.events * 10)))
         print(f"  ten times the events: {large.memory:.0f} MiB against {hunt.memory:.0f} MiB, {large.wall:.1f} s")
 
 
-def _export(events: int) -> Path:
+def export_of(events: int) -> Path:
+    """Return the path of a synthetic export, made once."""
     path = DATA / f"sample-{events}.ndjson"
     if not path.exists():
         DATA.mkdir(exist_ok=True)
@@ -61,25 +62,26 @@ def _export(events: int) -> Path:
     return path
 
 
-def _hunt(export: Path) -> list[str]:
+def hunt_of(export: Path) -> list[str]:
+    """Return the command that hunts in an export."""
     return [sys.executable, "-m", "rare_audit", "hunt", str(export), "--start", START, "--format", "kql"]
 
 
 def _compare(commands: dict[str, list[str]], runs: int) -> dict[str, Figures]:
     for command in commands.values():
-        _run(command)  # not counted: the file is in memory from here on, and bytecode is compiled
-    measured = {name: list[Figures]() for name in commands}
+        measured(command)  # not counted: the file is in memory from here on, and bytecode is compiled
+    figures = {name: list[Figures]() for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
-            measured[name].append(_run(command))
-    return {name: Figures(*map(statistics.median, _columns(runs))) for name, runs in measured.items()}
+            figures[name].append(measured(command))
+    return {name: Figures(*map(statistics.median, _columns(runs))) for name, runs in figures.items()}
 
 
 def _columns(runs: list[Figures]) -> Iterator[tuple[float, ...]]:
     return zip(*runs, strict=True)
 
 
-def _run(command: list[str]) -> Figures:
+def measured(command: list[str]) -> Figures:
     """Run a command to its end and return what the operating system says it used."""
     started = time.perf_counter()
     process = subprocess.Popen(
