@@ -57,7 +57,7 @@ def tar_members(file: IO[bytes] | Any, name: str) -> Iterator[tuple[str, IO[byte
                 content = archive.extractfile(member)
                 if content is not None:
                     yield f"{name}/{visible(member.name)}", content
-    # A tar that is cut between two files reads like a whole one: what tells is the block of zeros at its end.
+    # A tar that is cut between two files reads like a whole one, but for the block of zeros at its end.
     while watched.read(1 << 20):  # and a gzip's checksum is looked at only at its end
         pass
     if watched.last.strip(b"\0") or len(watched.last) < _BLOCK:

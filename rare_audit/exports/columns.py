@@ -68,7 +68,7 @@ def look_sound(events: Sequence[AuditEvent]) -> bool:
             for event in events
             if found[event.initiated_by][1]
         )
-    except TypeError:  # a column that is not text is no defect, but takes another look
+    except TypeError:  # a column that is not text may be sound, but takes another look
         return False
 
 
