@@ -2,7 +2,9 @@
 
 import json
 import logging
+import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,8 @@ from rare_audit.job.outcome import MOST_NAMED
 from rare_audit.job.planning import new_run, whole_days
 from rare_audit.stores.deliveries import Deliveries
 from rare_audit.stores.sqlite import SqliteTable
+from rare_audit.stores.tables import by_connection_string
+from tests.azure.azurite import Azurite, over_http
 from tests.fakes import RefusingTable
 from tests.job_world import RULE, World, event, titles
 
@@ -53,15 +57,24 @@ def huge_events(count: int = 40, properties: int = 100, characters: int = 256) -
     ]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def azurite() -> Iterator[Azurite]:
+    """Start Azurite."""
+    with over_http() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "sqlite", "azurite"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """Give a world with an ordinary finding a day, on either table."""
+    """Give a world with an ordinary finding a day, on each table."""
     world = World(tmp_path / "outbox", [STRANGER, NAMELESS])
-    if request.param == "memory":
-        yield world
-        return
-    with SqliteTable(tmp_path / "rare-audit.sqlite") as table:
-        world.table = table  # type: ignore[assignment]  # World looks into its table, which no test here does
+    with ExitStack() as exits:
+        match request.param:
+            case "sqlite":
+                world.table = exits.enter_context(SqliteTable(tmp_path / "rare-audit.sqlite"))  # type: ignore[assignment]  # nothing here looks into it
+            case "azurite":
+                account = request.getfixturevalue("azurite").connection_string
+                world.table = exits.enter_context(by_connection_string(account, f"T{uuid.uuid4().hex}"))  # type: ignore[assignment]  # as above
         yield world
 
 
