@@ -73,11 +73,13 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
     """
     workspace, clock = settings.workspace, SystemClock()
     rule = load_rule(workspace.rule)
+    source = log_analytics(workspace, rule)
     with table(settings.tables, workspace.client_id) as kept:
         job = Job(
             rule=rule,
             exclusions=load_exclusions(workspace.exclusions),
-            source=log_analytics(workspace, rule),
+            source=source,
+            counts=source,
             stores=stores_on(kept, clock, LEASE),
             sink=_sentinel(settings),
             table=findings_table(settings),
@@ -102,11 +104,13 @@ def dry_run_job(settings: DryRunSettings) -> Iterator[Job]:
     """
     workspace = settings.workspace
     rule = load_rule(workspace.rule)
+    source = log_analytics(workspace, rule)
     with _dry_run_stores(settings) as stores:
         yield Job(
             rule=rule,
             exclusions=load_exclusions(workspace.exclusions),
-            source=log_analytics(workspace, rule),
+            source=source,
+            counts=source,
             stores=stores,
             sink=None,
             clock=SystemClock(),

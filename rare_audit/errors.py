@@ -23,3 +23,19 @@ class SettingsError(RareAuditError):
 
 class ServiceError(RareAuditError):
     """Something outside (a store, a service, a sink) failed or refused."""
+
+
+class RefusedError(ServiceError):
+    """An answer that repeating won't change; `status` is HTTP's, 0 where the service was not even asked."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+    @property
+    def is_for_content(self) -> bool:
+        """Whether what was sent is refused for what it is, so that something else may well be taken.
+
+        Not so for a missing right (401, 403), a missing place (404), or a moment (408, 409, 412, 429).
+        """
+        return 400 <= self.status < 500 and self.status not in {401, 403, 404, 408, 409, 412, 429}

@@ -10,7 +10,7 @@ import msgspec
 
 from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.funnel import Reading
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.records import Delivery, KeptFinding, Progress, Run
 from rare_audit.reporting.finding_rows import FindingRow
 from rare_audit.reporting.incident import Incident
@@ -50,11 +50,21 @@ class EventSource(Protocol):
         ...
 
 
+class EventCounts(Protocol):
+    """What the events of a source are checked against: numbers that don't come from the events that it gives."""
+
+    def by_apps(self, start: int, end: int) -> dict[str, int]:
+        """Return how many events by apps each UTC day (`YYYY-MM-DD`) of a range (ticks) has. Raises RareAuditError."""
+        ...
+
+
 class IncidentSink(Protocol):
     """Where analysts find incidents."""
 
     def deliver(self, incident: Incident, memo: str) -> str:
         """Bring an incident to where it belongs, or what is new in it; done twice, it is there once.
+
+        Raises RefusedError for an incident that will not be taken for what it holds.
 
         `memo` is what the last delivery of this incident returned, "" for none or for one that was cut short before
         it was recorded. Returns this delivery's memo: what was written, in the sink's own words. Raises ServiceError.
@@ -66,12 +76,21 @@ class IncidentSink(Protocol):
         """What was left out of all deliveries so far and why, each once."""
         ...
 
+    @property
+    def refused(self) -> int:
+        """How many parts of incidents were refused for what they hold, in all deliveries so far."""
+        ...
+
 
 class Uploaded(msgspec.Struct, frozen=True):
-    """How many rows were written at once, and the memo of all that is there since."""
+    """How many rows were written at once, and the memo of all that is there since.
+
+    `refused` are rows that were not taken for what they hold: texts that name each and say why.
+    """
 
     rows: int
     memo: str
+    refused: tuple[str, ...] = ()
 
 
 class FindingSink(Protocol):
@@ -132,8 +151,11 @@ class FindingStore(Protocol):
         """Return all that is kept of a UTC day, withdrawn findings too, ordered by id."""
         ...
 
-    def keep(self, kept: Iterable[KeptFinding]) -> None:
-        """Write findings, each replacing what was kept under its id."""
+    def keep(self, kept: Iterable[KeptFinding]) -> Mapping[str, RefusedError]:
+        """Write findings, each replacing what was kept under its id; return those refused for what they hold, by id.
+
+        What is refused holds up no other. Raises ServiceError where that may be no fault of the finding.
+        """
         ...
 
 
@@ -156,8 +178,8 @@ class RunStore(Protocol):
 class DryFindingStore(Protocol):
     """What dry runs found: apart from all that counts, and gone in a week."""
 
-    def keep(self, run: Run, findings: Iterable[KeptFinding]) -> None:
-        """Write a dry run's findings; done twice, they are there once."""
+    def keep(self, run: Run, findings: Iterable[KeptFinding]) -> Mapping[str, RefusedError]:
+        """Write a dry run's findings, as FindingStore does; done twice, they are there once."""
         ...
 
     def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:

@@ -62,6 +62,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     for it, "" where it runs at once; `attempts` counts how often it was taken up since. `resumes` is the first day not
     yet done when the timer asked, "" for who else did. `kept` says that all it found is kept and queued, so that its
     changes have been told, even where a delivery failed. `delivered` are incidents, `uploaded` counts rows of findings.
+    `refused` counts what a service would not take for what it holds: notes name it, and all else went on. `unreadable`
+    counts events that should have been read and could not be.
     `lookback_days` are those of its rule then, 0 until it looked at any.
     `activity` tells for each day from the first of its lookback on, by a 1 or 0, whether an app with findings did
     anything that counts: under the start of the SHA-256 of its name, and under "" for all apps together.
@@ -93,6 +95,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     incidents: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
     uploaded: int = 0
+    refused: int = 0
+    unreadable: int = 0
     timings: dict[str, float] = {}
     lookback_days: int = 0
     activity: dict[str, str] = {}
@@ -117,7 +121,8 @@ class Delivery(msgspec.Struct, frozen=True, rename="camel"):
 
     `memo` is what the sink returned for that last delivery, `failures` how many tries failed since. `notice` is the
     incident itself where it is not made of findings that are kept. `sink` is "" for incidents, and else names where all
-    findings of the day are on their way to, together, under an id of their own.
+    findings of the day are on their way to, together, under an id of their own. `refused` is the digest that the sink
+    would not take for what it holds.
     """
 
     incident_id: str
@@ -129,11 +134,12 @@ class Delivery(msgspec.Struct, frozen=True, rename="camel"):
     notice: Incident | None = None
     failures: int = 0
     sink: str = ""
+    refused: str = ""
 
     @property
     def pending(self) -> bool:
-        """Whether what was last delivered is not what should be."""
-        return self.wanted != self.written
+        """Whether what was last delivered is not what should be, nor was refused."""
+        return self.wanted not in {self.written, self.refused}
 
 
 class RunFinding(msgspec.Struct, frozen=True, rename="camel"):

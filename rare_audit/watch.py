@@ -39,6 +39,8 @@ class OpenTelemetry:
             name: meter.create_gauge(f"{_NAME}.{name}", unit=unit, description=told)
             for name, unit, told in (
                 ("undelivered", "1", "Incidents, and days of rows, that a run could not deliver."),
+                ("refused", "1", "What a service would not take for what it holds."),
+                ("unreadable", "1", "Events by apps that could not be read."),
                 ("excluded", "1", "Events of a run's days that an exclusion left out."),
                 ("coverage_days", "d", "Days with any event, of those a run read."),
                 ("lateness_seconds", "s", "From the end of a run's last day to the end of the run."),
@@ -68,6 +70,8 @@ class OpenTelemetry:
             "run.first_day": run.first_day,
             "run.last_day": run.last_day,
             **{f"run.{name}": text for name, text in nature.items()},
+            "run.refused": run.refused,
+            "run.unreadable": run.unreadable,
             **({} if undelivered is None else {"run.undelivered": undelivered}),
         }
         _log.log(level, "run %s: %s, %d findings new", run.id, run.state, len(run.changes.new), extra=told)
@@ -85,6 +89,8 @@ class OpenTelemetry:
         day_ended = datetime.fromisoformat(run.last_day).replace(tzinfo=UTC) + timedelta(days=1)
         levels: dict[str, float | None] = {
             "undelivered": undelivered,
+            "refused": run.refused,
+            "unreadable": run.unreadable,
             "excluded": sum(run.funnel.current.excluded.values()) if run.funnel else None,
             "coverage_days": sum(1 for count in run.coverage.values() if count) if run.coverage else None,
             "lateness_seconds": (ended - day_ended).total_seconds(),

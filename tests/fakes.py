@@ -7,7 +7,7 @@ from itertools import count
 
 import msgspec
 
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.stores.keys import check_key
 
@@ -49,6 +49,10 @@ class MemoryTable:
         """Remove a row, if it is there."""
         with self._lock:
             self._rows.pop((check_key(partition), check_key(row)), None)
+
+    def empty(self) -> "MemoryTable":
+        """Return a table of the same kind without any row."""
+        return MemoryTable()
 
     def contents(self) -> dict[tuple[str, str], dict[str, str | int | bool]]:
         """Return all rows without their etags: what two runs can be compared by."""
@@ -99,6 +103,27 @@ class FailingTable:
         self.calls += 1
         if self.calls == self._failing:
             raise self._error
+
+
+class RefusingTable(MemoryTable):
+    """A table that never takes a row for what it holds: one whose texts have any of `refused` in them."""
+
+    def __init__(self, *refused: str) -> None:
+        super().__init__()
+        self.refused = set(refused)
+
+    def empty(self) -> MemoryTable:
+        """Return one that refuses the same."""
+        return RefusingTable(*self.refused)
+
+    def put(self, entity: Entity, *, unless_changed: bool = False) -> Entity:
+        """Write a row, or refuse it as Table Storage refuses what is too large."""
+        texts = [value for value in entity.values.values() if isinstance(value, str)]
+        if entity.partition.startswith(("findings.", "dry.")) and any(
+            word in text for text in texts for word in self.refused
+        ):
+            raise RefusedError(f"the row {entity.partition} {entity.row} is too large to be stored", 413)
+        return super().put(entity, unless_changed=unless_changed)
 
 
 class ListQueue:

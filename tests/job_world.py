@@ -15,7 +15,7 @@ from rare_audit.detection.event import AuditEvent, decode_event
 from rare_audit.detection.funnel import Reading
 from rare_audit.detection.ticks import TICKS_PER_DAY, format_day
 from rare_audit.dispatch import Dispatch
-from rare_audit.errors import RareAuditError, ServiceError
+from rare_audit.errors import RareAuditError, RefusedError, ServiceError
 from rare_audit.job import Job, Options
 from rare_audit.ports import Clock, Entity, IncidentSink, Stores, Table
 from rare_audit.records import KeptFinding, Run
@@ -98,12 +98,17 @@ class ListSource:
 
 
 class RecordingSink:
-    """ports.IncidentSink that notes each call and hands it on; incidents about `failing` apps are refused."""
+    """ports.IncidentSink that notes each call and hands it on.
+
+    Incidents about `failing` apps fail, those about `refusing` ones are refused for what they hold.
+    """
 
     def __init__(self, sink: IncidentSink, failing: Iterable[str] = ()) -> None:
         self._sink = sink
         self.failing = set(failing)
+        self.refusing: set[str] = set()
         self.notes: list[str] = []
+        self.refused = 0
         self.calls: list[Incident] = []
         self.memos: list[str] = []
 
@@ -113,6 +118,8 @@ class RecordingSink:
         self.memos.append(memo)
         if incident.app.name in self.failing:
             raise ServiceError(f"no room for {incident.app.name}")
+        if incident.app.name in self.refusing:
+            raise RefusedError(f"what is said of {incident.app.name} is malformed", 400)
         self._sink.deliver(incident, memo)
         return memo_of(incident)
 
@@ -141,7 +148,8 @@ class World:
 
     def copied(self, home: Path) -> "World":
         """Return another world in the same state, its outbox at `home`; its sink has no history."""
-        other = World(home, list(self.events), clock=FixedClock(self.clock.now()))
+        other = World(home, list(self.events), table=self.table.empty(), clock=FixedClock(self.clock.now()))
+        other.sink.refusing = set(self.sink.refusing)
         for (partition, row), values in self.table.contents().items():
             other.table.put(Entity(partition, row, values))
         if self.home.exists():
@@ -231,7 +239,7 @@ def document(content: bytes) -> Incident:
 
 
 def _lasting(partition: str) -> bool:
-    return partition == "deliveries" or partition.startswith(("findings.", "app-days."))
+    return partition == "deliveries" or partition.startswith(("findings.", "app-days.", "parts."))
 
 
 def _rows(values: dict[str, str | int | bool], earlier: set[str]) -> dict[str, str | int | bool]:

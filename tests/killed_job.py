@@ -63,6 +63,7 @@ class DyingSink:
     """ports.IncidentSink of a process that dies."""
 
     notes: tuple[str, ...] = ()
+    refused = 0
 
     def __init__(self, sink: IncidentSink, death: Death) -> None:
         self._sink = sink

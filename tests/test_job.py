@@ -271,6 +271,9 @@ def test_memo_of_the_last_delivery(world: World) -> None:
 class _DyingSink:
     """ports.IncidentSink of a process that dies while it delivers."""
 
+    notes: tuple[str, ...] = ()
+    refused = 0
+
     def deliver(self, incident: Incident, memo: str) -> str:
         """Die."""
         raise Killed

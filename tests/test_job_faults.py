@@ -11,7 +11,7 @@ import pytest
 from rare_audit.errors import ServiceError
 from rare_audit.records import Changes
 from rare_audit.stores.runs import Runs
-from tests.fakes import Killed
+from tests.fakes import Killed, RefusingTable
 from tests.faults import Faults, Trouble
 from tests.job_world import LEASE, World, event
 
@@ -56,7 +56,21 @@ def _failed_start(home: Path) -> World:
     return world
 
 
-STARTS: Final = {"empty": _empty_start, "overlapping": _overlapping_start, "failed": _failed_start}
+def _refusing_start(home: Path) -> World:
+    """Give a world whose store never takes one finding, and whose sink never takes one incident."""
+    world = World(home, list(EVENTS), table=RefusingTable("Add owner"))
+    world.sink.refusing = {"Nameless"}
+    return world
+
+
+STARTS: Final = {
+    "empty": _empty_start,
+    "overlapping": _overlapping_start,
+    "failed": _failed_start,
+    "refusing": _refusing_start,
+}
+RAISED: Final = {"empty": 3, "overlapping": 3, "failed": 3, "refusing": 2}
+"""How many incidents there are in the end."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,7 @@ def test_any_call(name: str, trouble: Trouble, tmp_path: Path, record_property: 
     And of the runs that kept all they found, one tells each finding as new, and no two do.
     """
     expected = _undisturbed(name, tmp_path)
-    assert (len(expected.state["outbox"]), expected.state["pending"]) == (3, ())
+    assert (len(expected.state["outbox"]), expected.state["pending"]) == (RAISED[name], ())
     record_property("fault points", expected.calls)
     assert expected.calls > 80
     for at in range(1, expected.calls + 1):

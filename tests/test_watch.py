@@ -4,8 +4,10 @@ import logging
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
+from rare_audit.detection.event import AuditEvent
 from rare_audit.errors import ServiceError
 from rare_audit.watch import OpenTelemetry
 from tests.job_world import ListSource, World, event
@@ -75,10 +77,27 @@ def test_the_line_that_alerts_go_by(world: World, caplog: pytest.LogCaptureFixtu
     told = {name: value for name, value in vars(done).items() if name.startswith("run.")}
     assert told == {
         "run.id": run.id, "run.first_day": SUNDAY, "run.last_day": SUNDAY, "run.state": "done", "run.dry": "false",
-        "run.degraded": "true", "run.undelivered": 0,
+        "run.degraded": "true", "run.undelivered": 0, "run.refused": 0, "run.unreadable": 0,
     }  # fmt: skip
     assert (failed.levelname, vars(failed)["run.state"]) == ("ERROR", "failed")
     assert not hasattr(failed, "run.undelivered"), "a run that did not come to deliver can't say what is left"
+
+
+def test_what_was_refused_and_not_read_is_counted(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """In the line that alerts go by, and as metrics."""
+    world.events += [event(f"{SUNDAY}T04:00:00Z", "Fine", "Consent", principal="p"), _cut_off(world.events[0])]
+    world.sink.refusing = {APP}
+    watched = Watched()
+    with caplog.at_level(logging.INFO, "rare_audit.watch"):
+        world.run(SUNDAY, watch=watched.watch)
+    (line,) = caplog.records
+    assert (vars(line)["run.refused"], vars(line)["run.unreadable"]) == (1, 1)
+    assert (watched.metrics()["rare_audit.refused"], watched.metrics()["rare_audit.unreadable"]) == (1, 1)
+
+
+def _cut_off(one: AuditEvent) -> AuditEvent:
+    """Return an event whose targets are no whole JSON."""
+    return msgspec.structs.replace(one, id="cut", target_resources="[{")
 
 
 def test_nothing_of_an_event_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -60,6 +60,16 @@ var rules = [
     resolves: true
     query: loadTextContent('../alerts/undelivered-incidents.kql')
   }
+  {
+    name: 'incomplete-run'
+    title: 'something was refused for what it holds, or events could not be read'
+    severity: 2
+    frequency: 'PT1H'
+    window: 'P1D'
+    range: 'P1D'
+    resolves: true
+    query: loadTextContent('../alerts/incomplete-run.kql')
+  }
 ]
 
 resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [

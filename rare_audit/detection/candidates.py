@@ -5,15 +5,20 @@ from collections.abc import Iterable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from rare_audit.detection import kql
+from rare_audit.detection.bounds import capped
 from rare_audit.detection.event import AuditEvent, Initiator, Target
 from rare_audit.detection.finding import Activity, Evidence, TargetResource
 from rare_audit.detection.rows import PropertyRow
+from rare_audit.detection.sensitive import is_sensitive
 from rare_audit.detection.ticks import format_ticks
 
 EVIDENCE_CAP: Final = 50
-"""How many distinct property changes, targets and ids a finding keeps, the earliest ones."""
+"""How many distinct property changes, targets and ids a finding keeps: the earliest ones and the latest."""
 TEXT_CAP: Final = 2_000
 """How many characters of an old or new value a finding keeps."""
+
+_HELD: Final = 4 * EVIDENCE_CAP
+"""How many are held before those in the middle are forgotten: at most half of them stay."""
 
 T = TypeVar("T", bound=Any)
 Key = tuple[str, ...]
@@ -22,68 +27,122 @@ When = tuple[int, str, int]
 """Where a row stands in time: its ticks, the event's Id, the row's place in the event. Ties end there."""
 
 
-class Earliest(Generic[T]):
-    """The distinct values met first, up to a cap, whatever order they are added in."""
+class Ends(Generic[T]):
+    """The distinct values met first and those met last, as many of each as the cap, in whatever order they are added.
+
+    A value that is neither among the earliest by its first time nor among the latest by its last can be forgotten:
+    times only ever move outwards, so it could come back by being added again alone.
+    """
+
+    __slots__ = ("_between", "_cut", "_met")
 
     def __init__(self) -> None:
-        # Up to twice the cap, so that one sort removes as many as the cap: adding is cheap whatever the order.
-        self._when: dict[T, When] = {}
-        self._last: tuple[When, T] | None = None
-        """The latest value that the last sort left: what is later than it can't be among the earliest any more."""
+        self._met: dict[T, tuple[When, When]] = {}
+        """When each value was met first and last."""
+        self._between: tuple[When, When] | None = None
+        """What lies wholly between these two can't be among either any more; None until something was forgotten."""
         self._cut = False
 
     @property
     def cut(self) -> bool:
         """Whether there were more values than the cap."""
-        return self._cut or len(self._when) > EVIDENCE_CAP
+        return self._cut or len(self._met) > EVIDENCE_CAP
 
     def add(self, value: T, when: When) -> None:
-        """Take a value in, unless as many earlier ones are held."""
-        known = self._when.get(value)
-        if known is not None and known <= when:
-            return
-        if self._last is not None and (when, value) > self._last:
-            return
-        self._when[value] = when
-        if len(self._when) >= 2 * EVIDENCE_CAP:
-            self._cut = True
-            self._when = {value: when for when, value in self._sorted()}
-            self._last = next((when, value) for value, when in reversed(self._when.items()))
+        """Take a value in, unless enough earlier and enough later ones are held."""
+        self._add(value, when, when)
 
-    def merge(self, other: "Earliest[T]") -> None:
+    def merge(self, other: "Ends[T]") -> None:
         """Take in all that another holds."""
         self._cut |= other._cut  # noqa: SLF001  (its own class)
-        for value, when in other._when.items():  # noqa: SLF001  (its own class)
-            self.add(value, when)
+        for value, (first, last) in other._met.items():  # noqa: SLF001  (its own class)
+            self._add(value, first, last)
 
     def values(self) -> tuple[T, ...]:
-        """Return the values, the earliest first."""
-        return tuple(value for _, value in self._sorted())
+        """Return the values: all of them, or half of the cap from each end; the earliest first."""
+        return tuple(value for _, value in self.ends(EVIDENCE_CAP))
 
-    def _sorted(self) -> list[tuple[When, T]]:
-        return sorted((when, value) for value, when in self._when.items())[:EVIDENCE_CAP]
+    def ends(self, most: int) -> list[tuple[When, T]]:
+        """Return at most `most` values, up to the cap, with a time of each, in order.
+
+        Where there are more, half of them are the earliest, and the others the latest, these with their last times.
+        """
+        earliest = self._earliest()
+        if not self._cut and len(earliest) <= most:
+            return earliest
+        chosen = {value: when for when, value in earliest[: most - most // 2]}
+        for when, value in self._latest():
+            if len(chosen) >= most:
+                break
+            chosen.setdefault(value, when)
+        return sorted((when, value) for value, when in chosen.items())
+
+    def _add(self, value: T, first: When, last: When) -> None:
+        known = self._met.get(value)
+        if known is not None:
+            self._met[value] = min(known[0], first), max(known[1], last)
+            return
+        if self._between is not None and self._between[0] < first and last < self._between[1]:
+            return
+        self._met[value] = first, last
+        if len(self._met) > _HELD:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget what is in the middle; the rest is half of what may be held, so that adding stays cheap."""
+        self._cut = True
+        earliest, latest = self._earliest()[:EVIDENCE_CAP], self._latest()[:EVIDENCE_CAP]
+        kept = {value for _, value in (*earliest, *latest)}
+        self._met = {value: met for value, met in self._met.items() if value in kept}
+        self._between = earliest[-1][0], latest[-1][0]
+
+    def _earliest(self) -> list[tuple[When, T]]:
+        return sorted((first, value) for value, (first, _) in self._met.items())
+
+    def _latest(self) -> list[tuple[When, T]]:
+        """Return the values with their last times, the latest first."""
+        return sorted(((last, value) for value, (_, last) in self._met.items()), reverse=True)
 
 
 class Gathered:
-    """What an analyst needs beside the rule's columns, the earliest first."""
+    """What an analyst needs beside the rule's columns: changes of sensitive properties apart from all others."""
+
+    __slots__ = ("app_ids", "ordinary", "sensitive", "service_principal_ids", "targets")
 
     def __init__(self) -> None:
-        self.evidence: Earliest[Evidence] = Earliest()
-        self.app_ids: Earliest[str] = Earliest()
-        self.service_principal_ids: Earliest[str] = Earliest()
-        self.targets: Earliest[TargetResource] = Earliest()
+        self.sensitive: Ends[Evidence] = Ends()
+        self.ordinary: Ends[Evidence] = Ends()
+        self.app_ids: Ends[str] = Ends()
+        self.service_principal_ids: Ends[str] = Ends()
+        self.targets: Ends[TargetResource] = Ends()
 
     @property
     def cut(self) -> bool:
         """Whether a cap left anything out."""
-        return self.evidence.cut or self.app_ids.cut or self.service_principal_ids.cut or self.targets.cut
+        parties = self.app_ids.cut or self.service_principal_ids.cut or self.targets.cut
+        return parties or self.sensitive.cut or self.ordinary.cut or len(self._changes()) > EVIDENCE_CAP
+
+    def add(self, change: Evidence, when: When) -> None:
+        """Take in a property change."""
+        changes = self.sensitive if is_sensitive(change.property_name) else self.ordinary
+        changes.add(change, when)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return the changes, in time: all of them, or those of sensitive properties and as many others as fit."""
+        sensitive = self.sensitive.ends(EVIDENCE_CAP)
+        others = self.ordinary.ends(EVIDENCE_CAP - len(sensitive))
+        return tuple(change for _, change in sorted((*sensitive, *others)))
 
     def merge(self, other: "Gathered") -> None:
         """Take in all that another holds."""
-        self.evidence.merge(other.evidence)
+        self.sensitive.merge(other.sensitive)
+        self.ordinary.merge(other.ordinary)
         self.app_ids.merge(other.app_ids)
         self.service_principal_ids.merge(other.service_principal_ids)
         self.targets.merge(other.targets)
+
+    def _changes(self) -> list[tuple[When, Evidence]]:
+        return [*self.sensitive.ends(EVIDENCE_CAP), *self.ordinary.ends(EVIDENCE_CAP)]
 
 
 def parties_of(event: AuditEvent, initiator: Initiator, targets: Iterable[Target]) -> Gathered:
@@ -144,7 +203,7 @@ class Candidate:
             when = (ticks, event.id or "", place)
             activity = Activity(row.name, row.new_value, event.id or "", event.correlation_id or "")
             self.parts.setdefault(name, Part(when, activity)).add(when, activity)
-            self.gathered[key].evidence.add(_evidence(event, at, row), when)
+            self.gathered[key].add(_evidence(event, at, row), when)
         for key in {key for _, key, _ in rows}:
             self.gathered[key].merge(parties)
 
@@ -162,4 +221,4 @@ def _evidence(event: AuditEvent, at: str, row: PropertyRow) -> Evidence:
 
 
 def _capped(text: str) -> str:
-    return text if len(text) <= TEXT_CAP else f"{text[:TEXT_CAP]}… ({len(text) - TEXT_CAP} characters more)"
+    return capped(text, TEXT_CAP)

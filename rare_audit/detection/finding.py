@@ -76,8 +76,20 @@ class History(msgspec.Struct, frozen=True, rename="camel"):
     combination: Seen
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What one app did in one window that it did not do in the lookback. Times are ISO 8601 with seven decimals."""
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How much of a finding was left out to keep it small: elements of its lists, and texts that were cut."""
+
+    activities: int = 0
+    property_names: int = 0
+    categories: int = 0
+    texts: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What one app did in one window that it did not do in the lookback. Times are ISO 8601 with seven decimals.
+
+    `cut` says that there was more evidence, or more ids or targets, than is kept; `left_out` what `bounded` took away.
+    """
 
     id: str
     rule_id: str
@@ -101,6 +113,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     evidence: tuple[Evidence, ...]
     cut: bool
     history: History
+    left_out: LeftOut = LeftOut()
 
     def row(self) -> dict[str, Any]:
         """Return the 13 columns of the rule's result, in their order, as plain values."""

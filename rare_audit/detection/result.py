@@ -106,7 +106,7 @@ def _finding(detector: Detector, group: _Group, histories: Histories) -> Finding
         service_principal_ids=group.gathered.service_principal_ids.values(),
         targets=group.gathered.targets.values(),
         events=group.events,
-        evidence=group.gathered.evidence.values(),
+        evidence=group.gathered.evidence(),
         cut=group.gathered.cut,
         history=histories.of(group.slot, group.combination),
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from rare_audit.job.outcome import Outcome
 from rare_audit.ports import RunStore, Stores
 from rare_audit.records import Changes, KeptFinding, Run
 from rare_audit.reporting.coverage import Coverage
@@ -12,10 +13,14 @@ from rare_audit.reporting.incident import Incident
 
 
 class Day(msgspec.Struct, frozen=True):
-    """A UTC day as it is kept before a run, and what its baseline is worth."""
+    """A UTC day as it is kept before a run, and what its baseline is worth.
+
+    `is_whole` says that all of its events could be read: only then is what was not found any more withdrawn.
+    """
 
     stored: Mapping[str, KeptFinding]
     coverage: Coverage
+    is_whole: bool = True
 
     @property
     def raised(self) -> dict[str, str]:
@@ -23,10 +28,11 @@ class Day(msgspec.Struct, frozen=True):
         return {id_: kept.incident_id for id_, kept in self.stored.items()}
 
 
-def keep(stores: Stores, run: Run, day: Day, incidents: Sequence[Incident]) -> Changes:
+def keep(stores: Stores, run: Run, day: Day, incidents: Sequence[Incident], outcome: Outcome) -> Changes:
     """Keep a day's findings, those withdrawn marked so; return what changed.
 
-    `incidents` are all of the day, in which each finding is once.
+    `incidents` are all of the day, in which each finding is once. What the store refuses for what it holds goes into
+    `outcome`, and stays as it was.
     """
     stored = dict(day.stored)
     told_by = {run_id for old in stored.values() for run_id in (old.first_run, old.last_run)}
@@ -40,12 +46,15 @@ def keep(stores: Stores, run: Run, day: Day, incidents: Sequence[Incident]) -> C
             kind, one = _compared(old, new, unfinished)
             changes[kind].append(finding.id)
             kept.append(one)
-    for old in stored.values():
+    for old in stored.values() if day.is_whole else ():
         if old.held or old.last_run in unfinished:
             changes["withdrawn"].append(old.finding.id)
             kept.append(msgspec.structs.replace(old, held=False, last_run=run.id))
-    stores.findings.keep(kept)
-    return Changes(**{kind: tuple(ids) for kind, ids in changes.items()})
+    refused = stores.findings.keep(kept)
+    for one in kept:
+        if one.finding.id in refused:
+            outcome.refuse_finding(one.finding, refused[one.finding.id])
+    return Changes(**{kind: tuple(id_ for id_ in ids if id_ not in refused) for kind, ids in changes.items()})
 
 
 def joined(one: Changes, other: Changes) -> Changes:

@@ -8,8 +8,9 @@ import msgspec
 
 from rare_audit.detection.finding import Finding
 from rare_audit.detection.rule import Rule
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.job.options import Options
+from rare_audit.job.outcome import Outcome
 from rare_audit.ports import IncidentSink, Stores
 from rare_audit.records import Delivery
 from rare_audit.reporting.coverage import Coverage
@@ -64,48 +65,87 @@ class Desk:
                 notice = None if incident.findings else incident
                 self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=incident.digest, notice=notice))
 
-    def deliver(self, sink: IncidentSink, still_held: Callable[[], None]) -> tuple[tuple[str, ...], list[ServiceError]]:
-        """Deliver what is queued, by whichever run; return what was delivered, and what failed and stays queued.
+    def reopen(self, incidents: Iterable[Incident]) -> None:
+        """Queue those again that were refused before: whoever has their day run again wants them tried again."""
+        for incident in incidents:
+            delivery = self.stores.deliveries.get(incident.id)
+            if delivery and delivery.refused:
+                self.stores.deliveries.put(msgspec.structs.replace(delivery, refused=""))
+
+    def deliver(self, sink: IncidentSink, still_held: Callable[[], None], outcome: Outcome, day: str = "") -> None:
+        """Deliver what is queued, by whichever run, into `outcome`; with a `day`, what is of that and never failed.
 
         Those that failed before come last, and after MOST_FAILURES no more is tried: a service that is away must not
-        outlast the run. `still_held` raises once the lease is lost.
+        outlast the run. Nothing is tried twice for one `outcome`. `still_held` raises once the lease is lost.
         """
-        delivered: list[str] = []
-        failures: list[ServiceError] = []
-        for delivery, incident in self._due():
-            if len(failures) == MOST_FAILURES:
+        for delivery, incident in self._due(day):
+            if len(outcome.failures) >= MOST_FAILURES:
                 break
             if incident is None:  # no finding of it holds any more
                 self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=delivery.written))
                 continue
+            if incident.id in outcome.tried:
+                continue
+            outcome.tried.add(incident.id)
             try:
                 memo = sink.deliver(incident, delivery.memo)
-            except ServiceError as error:
-                failures.append(error)
+            except RefusedError as error:
                 still_held()
-                again = msgspec.structs.replace(delivery, failures=delivery.failures + 1)
-                self.stores.deliveries.put(again)
-                continue
-            still_held()
-            digest = incident.digest
-            self.stores.deliveries.put(
-                msgspec.structs.replace(delivery, wanted=digest, written=digest, memo=memo, failures=0)
-            )
-            delivered.append(incident.id)
-        return tuple(delivered), failures
+                outcome.refusals.append((delivery, incident, error))
+            except ServiceError as error:
+                still_held()
+                self._fail(delivery, error, outcome)
+            else:
+                still_held()
+                self._record(delivery, incident.digest, memo)
+                outcome.delivered.append(incident.id)
 
-    def _due(self) -> list[tuple[Delivery, Incident | None]]:
+    def settle(self, outcome: Outcome, raised: Iterable[str]) -> None:
+        """Leave what was refused for what it holds, where the sink took something else; to be called in the end.
+
+        A sink that took nothing may well refuse all, for a reason of its own: then it stays queued. `raised` are ids of
+        the incidents of the run's days, some of which an earlier run may have delivered.
+        """
+        others = {*raised} - {incident.id for _, incident, _ in outcome.refusals}
+        is_taking = bool(outcome.delivered) or (bool(outcome.refusals) and any(map(self._is_written, others)))
+        for delivery, incident, error in outcome.refusals:
+            if error.is_for_content and is_taking:
+                self.stores.deliveries.put(
+                    msgspec.structs.replace(delivery, wanted=incident.digest, refused=incident.digest, failures=0)
+                )
+                outcome.refuse_incident(incident, error)
+            else:
+                self._fail(delivery, error, outcome)
+
+    def _record(self, delivery: Delivery, digest: str, memo: str) -> None:
+        self.stores.deliveries.put(
+            msgspec.structs.replace(delivery, wanted=digest, written=digest, memo=memo, failures=0, refused="")
+        )
+
+    def _is_written(self, incident_id: str) -> bool:
+        delivery = self.stores.deliveries.get(incident_id)
+        return bool(delivery and delivery.written)
+
+    def _fail(self, delivery: Delivery, error: ServiceError, outcome: Outcome) -> None:
+        outcome.failures.append(error)
+        self.stores.deliveries.put(msgspec.structs.replace(delivery, failures=delivery.failures + 1))
+
+    def _due(self, day: str) -> list[tuple[Delivery, Incident | None]]:
         """Return what is queued, with the incidents as they are now; fewest failures first, then by day and incident.
 
         What is raised of a day may have changed since it was queued, by a setting or by a late event: it is queued
         anew, so that nobody who was in a roll-up is dropped with it.
         """
-        queued = self.stores.deliveries.pending(self.rule.id)
+        queued = self._pending(day)
         incidents: dict[str, Incident] = {}
-        for day in sorted({delivery.day for delivery in queued if not delivery.notice}):
-            raised = self.incidents(day)
+        for each in sorted({delivery.day for delivery in queued if not delivery.notice}):
+            raised = self.incidents(each)
             self.queue(raised)
             incidents |= {incident.id: incident for incident in raised}
-        due = self.stores.deliveries.pending(self.rule.id) if incidents else queued
+        due = self._pending(day) if incidents else queued
         paired = [(delivery, delivery.notice or incidents.get(delivery.incident_id)) for delivery in due]
         return sorted(paired, key=lambda pair: pair[0].failures)
+
+    def _pending(self, day: str) -> tuple[Delivery, ...]:
+        pending = self.stores.deliveries.pending(self.rule.id)
+        return tuple(one for one in pending if one.day == day and not one.failures) if day else pending

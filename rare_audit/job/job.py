@@ -7,31 +7,43 @@ from content. So a run that is killed anywhere and repeated ends where an undist
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
+from rare_audit.detection.bounds import bounded
 from rare_audit.detection.detector import Detector
 from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.finding import Finding
 from rare_audit.detection.result import Detection, conclude
 from rare_audit.detection.rule import Exclusion, Rule
-from rare_audit.detection.ticks import day_after
 from rare_audit.detection.windows import Windows
 from rare_audit.errors import RareAuditError, ServiceError
-from rare_audit.job import days
+from rare_audit.job import progress
+from rare_audit.job.day_work import DayWork
 from rare_audit.job.delivery import Desk
 from rare_audit.job.leased import leased
 from rare_audit.job.options import Options
-from rare_audit.job.planning import days_of, new_run, silent_from, whole_days, windows_of, yesterday
+from rare_audit.job.outcome import Outcome, left_over
+from rare_audit.job.planning import days_of, new_run, whole_days, windows_of, yesterday
+from rare_audit.job.sight import Sight, sight_of
+from rare_audit.job.sweeping import sweep
 from rare_audit.job.unwatched import Unwatched
-from rare_audit.job.uploads import SINK, Uploads
-from rare_audit.ports import Clock, ConflictError, EventSource, FindingSink, IncidentSink, Stores, Watch
+from rare_audit.ports import (
+    Clock,
+    ConflictError,
+    EventCounts,
+    EventSource,
+    FindingSink,
+    IncidentSink,
+    Stores,
+    Watch,
+)
 from rare_audit.records import Changes, KeptFinding, Run, State
 from rare_audit.reporting.coverage import coverage_of
 from rare_audit.reporting.incident import Incident, incident_id
@@ -49,7 +61,8 @@ _log: Final = logging.getLogger(__name__)
 class Job:
     """The job, wired to what stands around it. Without a sink findings are kept, and no incident is raised.
 
-    With a `table` every finding is a row of it as well, whatever becomes of incidents.
+    With a `table` every finding is a row of it as well, whatever becomes of incidents. With `counts` it is checked that
+    the events of the source are all there.
     """
 
     rule: Rule
@@ -60,6 +73,7 @@ class Job:
     clock: Clock
     options: Options = field(default_factory=Options)
     table: FindingSink | None = None
+    counts: EventCounts | None = None
     watch: Watch = field(default_factory=Unwatched)
 
     def run(self, first_day: str, last_day: str, *, asked_by: str, reason: str = "") -> Run:
@@ -88,7 +102,7 @@ class Job:
             with self.watch.span("run", run):
                 ended = self._recorded(run, partial(self.stores.lease.renew, self.rule.id, holder))
             if ended.kept and self.options.retention_days:
-                self._sweep(ended)
+                sweep(self.stores.retention, ended, self.options, self.clock.now())
             if ended.error:
                 raise ServiceError(ended.error)
             return ended
@@ -124,25 +138,30 @@ class Job:
         run = msgspec.structs.replace(run, lookback_days=self.rule.lookback_days)
         windows = windows_of(run, run.lookback_days)
         counts = self.source.coverage(windows.origin, windows.end)
+        counted = self.counts.by_apps(windows.origin, windows.end) if self.counts else {}
         run = msgspec.structs.replace(run, coverage=counts)
         if not run.start:
             run = msgspec.structs.replace(run, silent=tuple(day for day in days_of(run) if not counts.get(day)))
         with self.watch.span("detect", run):
             detection = self._detect(windows, still_held)
+        sight = sight_of(run, detection, counted)
         activity = kept_activity(detection.attendance, windows, detection.findings)
-        run = self._timed(msgspec.structs.replace(run, funnel=detection.funnel, activity=activity), "detect")
+        run = self._timed(
+            msgspec.structs.replace(
+                run,
+                funnel=detection.funnel,
+                activity=activity,
+                unreadable=sight.unreadable,
+                notes=(*run.notes, *sight.notes),
+            ),
+            "detect",
+        )
         _log.info("run %s: %d findings", run.id, len(detection.findings))
-        by_day: dict[str, list[Finding]] = defaultdict(list)
-        for finding in detection.findings:
-            by_day[finding.day].append(self._redacted(finding))
+        by_day = self._by_day(detection.findings)
+        del detection  # each day's findings are let go once they are kept
         if run.dry_run:
             return self._tell_dry(run, by_day)
-        with self.watch.span("keep", run):
-            silent_since = self._silent_since(run)
-            run = self._keep(run, by_day, silent_since, still_held)
-            self._advance(run, silent_since)
-        with self.watch.span("deliver", run):
-            return self._delivered(self._timed(run, "keep"), still_held)
+        return self._kept_and_delivered(run, by_day, sight, still_held)
 
     def _detect(self, windows: Windows, still_held: "partial[None]") -> Detection:
         detector = Detector(self.rule, windows, exclusions=self.exclusions)
@@ -151,8 +170,14 @@ class Job:
             still_held()
         return conclude(detector, self.source.reading())
 
-    def _redacted(self, finding: Finding) -> Finding:
-        return without_values(finding, self.options.salt) if self.options.salt else finding
+    def _by_day(self, findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+        """Return findings as they may be kept, by day."""
+        by_day: dict[str, list[Finding]] = defaultdict(list)
+        for finding in findings:
+            # Hashes first: they are of the whole values.
+            hidden = without_values(finding, self.options.salt) if self.options.salt else finding
+            by_day[finding.day].append(bounded(hidden))
+        return by_day
 
     def _tell_dry(self, run: Run, by_day: dict[str, list[Finding]]) -> Run:
         kept: list[KeptFinding] = []
@@ -166,110 +191,71 @@ class Job:
                 KeptFinding(one, incident_id(one), held=True, first_run=run.id, last_run=run.id, coverage=coverage)
                 for one in findings
             ]
-        self.stores.dry_findings.keep(run, kept)
-        changes = Changes(new=tuple(one.finding.id for one in kept))
-        ended = self._ended(msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded)), _state(run))
+        outcome = Outcome()
+        refused = self.stores.dry_findings.keep(run, kept)
+        for one in kept:
+            if one.finding.id in refused:
+                outcome.refuse_finding(one.finding, refused[one.finding.id])
+        changes = Changes(new=tuple(one.finding.id for one in kept if one.finding.id not in refused))
+        run = msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded))
+        ended = self._ended(_noted(run, outcome), _state(run))
         self.watch.ended(ended)
         self.stores.runs.save(ended)
         return ended
 
-    def _keep(self, run: Run, by_day: dict[str, list[Finding]], silent_since: str, still_held: "partial[None]") -> Run:
-        """Keep the findings of each day and queue its incidents. A day without any event is no reason to withdraw."""
-        changes = Changes()
-        degraded: list[str] = []
-        raised: list[Incident] = []
+    def _kept_and_delivered(
+        self, run: Run, by_day: dict[str, list[Finding]], sight: Sight, still_held: "partial[None]"
+    ) -> Run:
+        """Keep and deliver each day before the next: whatever one of them meets, those before it are done."""
+        outcome = Outcome()
+        work = DayWork(self.rule, self.stores, self.options, self.sink, self.table, still_held, outcome)
+        refused_before = self.sink.refused if self.sink else 0
         for name in days_of(run):
-            if name in run.silent:
+            if name in run.silent:  # a day without any event is no reason to withdraw
                 continue
             still_held()
-            coverage = coverage_of(name, self.rule.lookback_days, run.coverage)
-            stored = {kept.finding.id: kept for kept in self.stores.findings.of_day(self.rule.id, name)}
-            day = days.Day(stored, coverage)
-            incidents = self._desk.grouped(by_day[name], day.raised, coverage)
-            changes = days.joined(changes, days.keep(self.stores, run, day, incidents))
-            degraded += [name] * coverage.is_degraded(self.options.min_days)
+            with self.watch.span("keep", run):
+                run = work.keep(run, name, by_day.pop(name, []), is_whole=name not in sight.days)
+            run = self._timed(run, "keep")
+            if name != run.last_day:
+                with self.watch.span("deliver", run):
+                    work.deliver(name)
+                run = self._timed(run, "deliver")
+        run = self._finished(run)
+        with self.watch.span("deliver", run):
+            work.deliver()
+            self._desk.settle(outcome, run.incidents)
             if self.sink:
-                chosen = self._desk.chosen(incidents, coverage)
-                self._desk.queue(chosen)
-                raised += chosen
-            if self.table:
-                self._uploads.queue(name)
-        if self.sink and silent_since:
-            raised.append(silence(self.rule, silent_since))
-            self._desk.queue(raised[-1:])
-        ids = tuple(incident.id for incident in raised)
-        return msgspec.structs.replace(run, kept=True, changes=changes, degraded=tuple(degraded), incidents=ids)
+                outcome.refused += self.sink.refused - refused_before
+            return self._told(run, outcome)
 
-    def _silent_since(self, run: Run) -> str:
-        """Return the day from which on there is no event up to yesterday, "" where there is one.
+    def _finished(self, run: Run) -> Run:
+        """Note that all days are kept and queued, and queue what there is to say of silence."""
+        silent = progress.silent_since(self.stores.progress, run, self.yesterday())
+        told: list[Incident] = []
+        if self.sink and silent:
+            told.append(silence(self.rule, silent))
+            self._desk.queue(told)
+        run = msgspec.structs.replace(run, kept=True, incidents=(*run.incidents, *(incident.id for incident in told)))
+        progress.advance(self.stores.progress, run, self.yesterday(), silent)
+        return self._timed(run, "keep")
 
-        Once it was told, it stays that day until there are events again, however much of the silence can be seen.
-        """
-        if run.last_day not in run.silent or run.last_day < self.yesterday():
-            return ""
-        told = self.stores.progress.get(self.rule.id).silent_since
-        return told or silent_from(run)
-
-    def _advance(self, run: Run, silent_since: str) -> None:
-        """Note that a run's days are done, but for the silent ones at its end: what was found is kept and queued."""
-        progress = self.stores.progress.get(self.rule.id)
-        changed: dict[str, str] = {}
-        to = max(run.first_day, silent_from(run)) if run.last_day in run.silent else day_after(run.last_day)
-        joins = run.first_day <= progress.due or run.resumes == progress.due
-        if progress.due and joins and to > progress.due:
-            changed["due"] = to
-        if run.last_day >= self.yesterday():
-            changed["silent_since"] = silent_since
-        self.stores.progress.change(self.rule.id, **changed)
-
-    def _delivered(self, run: Run, still_held: "partial[None]") -> Run:
-        errors, undelivered = list[str](), 0
-        if self.sink:
-            delivered, failures = self._desk.deliver(self.sink, still_held)
-            run = msgspec.structs.replace(run, delivered=delivered, notes=(*run.notes, *self.sink.notes))
-            if failures:
-                left = len(self.stores.deliveries.pending(self.rule.id))
-                errors.append(f"{left} incidents could not be delivered and stay queued: {failures[0]}")
-                undelivered += left
-        if self.table:
-            uploaded, refused = self._uploads.deliver(self.table, still_held)
-            run = msgspec.structs.replace(run, uploaded=uploaded)
-            if refused:
-                left = len(self.stores.deliveries.pending(self.rule.id, SINK))
-                errors.append(f"findings of {left} days could not be uploaded and stay queued: {refused[0]}")
-                undelivered += left
-        error = "; ".join(errors)
-        run = self._ended(self._timed(run, "deliver"), State.FAILED if error else _state(run), error=error)
+    def _told(self, run: Run, outcome: Outcome) -> Run:
+        """End a run with what became of all it had to deliver."""
+        error, undelivered = left_over(outcome, self.stores.deliveries, self.rule.id)
+        notes = (*run.notes, *(self.sink.notes if self.sink else ()))
+        run = msgspec.structs.replace(run, delivered=tuple(outcome.delivered), uploaded=outcome.uploaded, notes=notes)
+        run = self._timed(_noted(run, outcome), "deliver")
+        run = self._ended(run, State.FAILED if error else _state(run), error=error)
         if run.state is State.DONE and run.last_day >= self.yesterday():
             self.stores.progress.change(self.rule.id, last_success=run.ended)
         self.watch.ended(run, undelivered)
         self.stores.runs.save(run)
         return run
 
-    def _sweep(self, run: Run) -> None:
-        """Remove what is kept for too long, though not what this run, asked for days so old, has just found."""
-        now = self.clock.now()
-        before, dry_before = (
-            f"{now - timedelta(days=kept):%Y-%m-%d}"
-            for kept in (self.options.retention_days, self.options.dry_retention_days)
-        )
-        try:
-            more = True
-            while more:
-                swept = self.stores.retention.sweep(min(before, run.first_day), dry_before)
-                if swept.undelivered:
-                    _log.error("run %s: %d deliveries that never succeeded are too old now", run.id, swept.undelivered)
-                more = swept.more
-        except ServiceError as error:  # the next run sweeps again
-            _log.warning("run %s: retention could not be applied: %s", run.id, error)
-
     @property
     def _desk(self) -> Desk:
         return Desk(self.rule, self.stores, self.options)
-
-    @property
-    def _uploads(self) -> Uploads:
-        return Uploads(self.rule, self.stores)
 
     def incidents(self, day: str) -> tuple[Incident, ...]:
         """Return a UTC day's incidents, made of the findings that are kept and still hold."""
@@ -279,9 +265,10 @@ class Job:
         return msgspec.structs.replace(run, state=state, ended=self.clock.now().isoformat(), **more)
 
     def _timed(self, run: Run, phase: str) -> Run:
-        """Note how long a phase took: what is left of the time since the run was taken up, in seconds."""
+        """Add to how long a phase took: what is left of the time since the run was taken up, in seconds."""
         passed = (self.clock.now() - datetime.fromisoformat(run.started)).total_seconds()
-        return msgspec.structs.replace(run, timings={**run.timings, phase: passed - sum(run.timings.values())})
+        taken = run.timings.get(phase, 0.0) + passed - sum(run.timings.values())
+        return msgspec.structs.replace(run, timings={**run.timings, phase: taken})
 
     def yesterday(self) -> str:
         """Return the last UTC day that is over."""
@@ -291,6 +278,10 @@ class Job:
 def _state(run: Run) -> State:
     """Return how a run ends that did all it could: without data where its last day, the current one, has none."""
     return State.NO_DATA if run.last_day in run.silent else State.DONE
+
+
+def _noted(run: Run, outcome: Outcome) -> Run:
+    return msgspec.structs.replace(run, refused=outcome.refused, notes=(*run.notes, *outcome.notes))
 
 
 def _batches(events: Iterator[AuditEvent]) -> Iterator[list[AuditEvent]]:

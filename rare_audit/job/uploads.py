@@ -15,11 +15,12 @@ from rare_audit.detection.finding import content_id
 from rare_audit.detection.rule import Rule
 from rare_audit.errors import ServiceError
 from rare_audit.job.delivery import MOST_FAILURES
+from rare_audit.job.outcome import ROWS, Outcome
 from rare_audit.ports import FindingSink, Stores
 from rare_audit.records import Delivery
 from rare_audit.reporting.finding_rows import FindingRow, finding_row
 
-SINK: Final = "table"
+SINK: Final = ROWS
 """What deliveries of rows are called."""
 
 
@@ -49,28 +50,24 @@ class Uploads:
         if delivery.wanted != digest:
             self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=digest))
 
-    def deliver(self, sink: FindingSink, still_held: Callable[[], None]) -> tuple[int, list[ServiceError]]:
-        """Upload what is queued, by whichever run; return how many rows went, and what failed and stays queued.
+    def deliver(self, sink: FindingSink, still_held: Callable[[], None], outcome: Outcome, day: str = "") -> None:
+        """Upload what is queued, by whichever run, into `outcome`; with a `day`, what is of that and never failed.
 
-        As with incidents, days that failed before come last, and after MOST_FAILURES no more is tried. `still_held`
-        raises once the lease is lost.
+        As with incidents, days that failed before come last, after MOST_FAILURES no more is tried, and nothing twice.
+        `still_held` raises once the lease is lost.
         """
-        uploaded = 0
-        failures: list[ServiceError] = []
         pending = self.stores.deliveries.pending(self.rule.id, SINK)
         for delivery in sorted(pending, key=lambda each: each.failures):
-            if len(failures) == MOST_FAILURES:
+            if len(outcome.failed_uploads) >= MOST_FAILURES:
                 break
-            rows, error = self._upload(sink, delivery, still_held)
-            uploaded += rows
-            failures += [error] if error else []
-        return uploaded, failures
+            is_due = not day or (delivery.day == day and not delivery.failures)
+            if is_due and delivery.incident_id not in outcome.tried:
+                outcome.tried.add(delivery.incident_id)
+                self._upload(sink, delivery, still_held, outcome)
 
-    def _upload(
-        self, sink: FindingSink, delivery: Delivery, still_held: Callable[[], None]
-    ) -> tuple[int, ServiceError | None]:
+    def _upload(self, sink: FindingSink, delivery: Delivery, still_held: Callable[[], None], outcome: Outcome) -> None:
         """Upload a day, and record each part of it once it is there."""
-        rows, uploaded = self.rows(delivery.day), 0
+        rows = self.rows(delivery.day)
         parts = sink.upload(rows, delivery.memo)
         while True:
             try:
@@ -78,16 +75,18 @@ class Uploads:
             except ServiceError as error:
                 still_held()
                 self.stores.deliveries.put(msgspec.structs.replace(delivery, failures=delivery.failures + 1))
-                return uploaded, error
+                outcome.failed_uploads.append(error)
+                return
             still_held()
             if part is None:
                 break
-            uploaded += part.rows
+            outcome.uploaded += part.rows
+            for told in part.refused:
+                outcome.refuse_row(delivery.day, told)
             delivery = msgspec.structs.replace(delivery, memo=part.memo)
             self.stores.deliveries.put(delivery)
         digest = _digest(rows)
         self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=digest, written=digest, failures=0))
-        return uploaded, None
 
 
 def _digest(rows: tuple[FindingRow, ...]) -> str:

@@ -107,6 +107,7 @@ def _content(rule: Rule, finding: Finding, incident_id: str, coverage: Coverage)
         "HostName": finding.host,
     }
     properties, left_out = _fitting([one_line(name, _NAME_CAP) for name in finding.property_names])
+    left_out += finding.left_out.property_names
     return {
         **{column: one_line(text, _NAME_CAP) for column, text in names.items()},
         "FindingId": finding.id,
@@ -132,6 +133,8 @@ def _evidence(finding: Finding) -> list[dict[str, str]]:
     said = [f"{left_out} more changes are left out to fit"] if left_out else []
     if finding.cut:
         said.append("others were not kept")
+    if finding.left_out.texts:
+        said.append(f"{finding.left_out.texts} long texts were cut")
     return [*changes, {"Cut": "; ".join(said)}] if said else changes
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from rare_audit.detection.bounds import bounded
 from rare_audit.detection.finding import Finding
 from rare_audit.detection.result import Detection
 from rare_audit.detection.rule import Rule
@@ -22,14 +23,14 @@ _CSV_COLUMNS: Final = (
 
 
 def ndjson_lines(detection: Detection) -> Iterator[str]:
-    """Yield one JSON object a finding, with exactly the rule's 13 columns in their order."""
+    """Yield one JSON object a finding, with exactly the rule's 13 columns in their order, whole however long."""
     for finding in detection.findings:
         yield json_safe(msgspec.json.encode(finding.row()).decode())
 
 
 def jsonl_lines(detection: Detection, coverage: Mapping[str, Coverage], degraded: Collection[str]) -> Iterator[str]:
-    """Yield one JSON object a finding: all of it, and how complete the baseline of its day was."""
-    for finding in detection.findings:
+    """Yield one JSON object a finding, bounded: all of it, and how complete the baseline of its day was."""
+    for finding in map(bounded, detection.findings):
         values = msgspec.to_builtins(finding) | {"baseline": _baseline(finding.day, coverage, degraded)}
         yield json_safe(msgspec.json.encode(values).decode())
 
@@ -41,7 +42,7 @@ def json_document(
     coverage: Mapping[str, Coverage],
     degraded: Collection[str],
 ) -> str:
-    """Return all there is to say: the rule, the windows, the data, the funnel and every finding with its evidence."""
+    """Return all there is to say: the rule, the windows, the data, the funnel and every finding, bounded."""
     document = {
         "rule": {"id": rule.id, "name": rule.name, "tactics": rule.tactics, "techniques": rule.relevant_techniques},
         "windows": {
@@ -53,7 +54,7 @@ def json_document(
         "data": detection.data,
         "coverage": {day: _baseline(day, coverage, degraded) for day in coverage},
         "funnel": detection.funnel,
-        "findings": detection.findings,
+        "findings": [bounded(finding) for finding in detection.findings],
     }
     return json_safe(msgspec.json.format(msgspec.json.encode(document).decode()))
 
@@ -64,10 +65,10 @@ def _baseline(day: str, coverage: Mapping[str, Coverage], degraded: Collection[s
 
 
 def csv_lines(detection: Detection, coverage: Mapping[str, Coverage], degraded: Collection[str]) -> Iterator[str]:
-    """Yield a header and one line a finding, safe for spreadsheets; lists are joined by `; `."""
+    """Yield a header and one line a finding, safe for spreadsheets; bounded; lists are joined by `; `."""
     writer = csv.writer(_Echo(), lineterminator="")
     yield writer.writerow(_CSV_COLUMNS)
-    for finding in detection.findings:
+    for finding in map(bounded, detection.findings):
         cells = _cells(finding, coverage.get(finding.day, Coverage()), is_degraded=finding.day in degraded)
         yield writer.writerow([csv_cell(text) for text in cells])
 
@@ -82,6 +83,8 @@ class _Echo:
 
 def _cells(finding: Finding, coverage: Coverage, *, is_degraded: bool) -> list[str]:
     values: dict[str, Any] = msgspec.to_builtins(finding)
+    if finding.left_out.property_names:
+        values["set_PropertyName"] += (f"… and {finding.left_out.property_names} more",)
     values["appDaysSeen"], values["appLastSeen"] = finding.history.app.days, finding.history.app.last
     values["baselineDays"], values["lookbackDays"] = coverage.days, coverage.of
     values["degraded"] = "yes" if is_degraded else "no"

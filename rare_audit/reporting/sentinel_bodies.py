@@ -27,8 +27,14 @@ _HEAD: Final = (
     "|---|---|---|---|---|---|---|---|"
 )
 _MOST_IDS: Final = 600
-_MOST_EVENTS: Final = 50
 _LISTED: Final = 10
+_APP: Final = "tostring(parse_json(tostring(InitiatedBy.app))"
+_TARGET: Final = "tostring(TargetResources.[0]"
+"""How the rule reads an event, without the closing bracket."""
+_COMPARED: Final = 300
+"""Characters of a column's text that a query names. Display names in Entra have at most 256."""
+_CUT: Final = re.compile(r"… \(\d+ characters more\)\Z")
+"""How a text ends that detection.bounds cut."""
 _IDS: Final = re.compile(r"Finding ids: ((?:[0-9a-f]{12} ?)+)")
 _GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
@@ -166,16 +172,29 @@ def user_id(finding: Finding) -> str:
 
 
 def evidence_query(finding: Finding) -> str:
-    """Return KQL that finds the events behind a finding, at most 50 of them; how many were left out is said in it."""
-    ids = list(dict.fromkeys(evidence.id for evidence in finding.evidence if 0 < len(evidence.id) <= 100))
-    left_out = max(finding.events, len(ids)) - len(ids[:_MOST_EVENTS])
+    """Return KQL that finds all events behind a finding, by the columns that it is grouped by and its times.
+
+    It finds events that the rule drops as well, where they have the same columns.
+    """
     bounds = f"todatetime({string_literal(finding.start_time)}) .. todatetime({string_literal(finding.end_time)})"
+    columns = (
+        ("OperationName", finding.operation_name),
+        (f"{_APP}.displayName)", finding.initiated_by_app),
+        (f"{_APP}.ipAddress)", finding.initiated_by_ip_address),
+        (f"tolower({_TARGET}.userPrincipalName))", finding.target_user_principal_name),
+        (f"tolower({_TARGET}.displayName))", finding.target_resource_name),
+    )
     lines = ["AuditLogs", f"| where TimeGenerated between ({bounds})"]
-    if ids:
-        lines.append(f"| where Id in ({', '.join(map(string_literal, ids[:_MOST_EVENTS]))})")
-    if left_out:
-        lines.append(f"// {left_out} more events are not named here")
+    lines += [f"| where {column} {_compared(text)}" for column, text in columns]
     return "\n".join(lines)
+
+
+def _compared(text: str) -> str:
+    """Return a comparison with a column's text; of one that is long or was cut, with its beginning."""
+    cut = _CUT.search(text)
+    beginning = (text[: cut.start()] if cut else text)[:_COMPARED]
+    operator = "==" if beginning == text else "startswith_cs"
+    return f"{operator} {string_literal(beginning)}"
 
 
 def _entities(finding: Finding) -> Iterator[dict[str, Any]]:
@@ -205,7 +224,7 @@ def _result(finding: Finding) -> str:
 
 def _row(finding: Finding) -> str:
     changes = [_change(evidence) for evidence in finding.evidence[:3]]
-    if len(finding.evidence) > 3 or finding.cut:
+    if len(finding.evidence) > 3 or finding.cut or finding.left_out.texts:
         changes.append("…")
     app = finding.history.app
     cells = (

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from rare_audit.errors import RefusedError
 from rare_audit.places import Workspace
 from rare_audit.reporting.text import one_line
-from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, reason, retry_after
+from rare_audit.sinks.patience import Patience, UnsettledError, again, harmless, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient

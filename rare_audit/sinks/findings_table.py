@@ -7,18 +7,18 @@ Limits: https://learn.microsoft.com/azure/azure-monitor/service-limits#logs-inge
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.places import Ingestion
 from rare_audit.ports import Clock, Uploaded
 from rare_audit.reporting.finding_rows import STREAM, FindingRow
-from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, reason, retry_after
+from rare_audit.sinks.patience import Patience, UnsettledError, again, harmless, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -32,7 +32,11 @@ _AUDIENCES: Final = {"us": "https://monitor.azure.us", "cn": "https://monitor.az
 """By the last part of the endpoint's name; the public cloud's is the client's own default."""
 _PUBLIC: Final = "https://monitor.azure.com"
 _DIGITS: Final = 12
+MOST_REFUSED: Final = 10
+"""Rows of a day that may be refused for what they hold; with more it is the data collection rule that takes none."""
 Values = MutableMapping[str, Any]
+Part = list[tuple[FindingRow, Values]]
+"""Rows, each as it is sent."""
 
 
 class _Memo(msgspec.Struct, frozen=True):
@@ -71,15 +75,46 @@ class FindingsTable:
         """Send those of a day's rows that are new or have another revision; yield what to record after each part.
 
         `memo` is what was last recorded of this day, "" for nothing; of another rule it says nothing about this one.
-        Raises ServiceError: repeat it with the last memo.
+        A row that is not taken for what it holds is left out, where others are taken, and named; more than MOST_REFUSED
+        of them are a fault of something else. Raises ServiceError: repeat it with the last memo.
         """
         told = dict(self._read(memo).told)
         due = [row for row in rows if told.get(_short(row.finding_id)) != _short(row.revision)]
         sent = f"{self._clock.now():%Y-%m-%dT%H:%M:%S.%f}Z"
+        refused: dict[str, RefusedError] = {}
         for part in _parts(due, sent):
+            for some, error in self._sent(part):
+                if error is None:
+                    told |= {_short(row.finding_id): _short(row.revision) for row, _ in some}
+                    yield Uploaded(len(some), self._memo(told))
+                    continue
+                refused[some[0][0].finding_id] = error
+                if len(refused) > MOST_REFUSED:
+                    raise error
+        if refused and not told:
+            raise next(iter(refused.values()))
+        if refused:
+            yield Uploaded(0, self._memo(told), tuple(f"{id_}: {error}" for id_, error in refused.items()))
+
+    def _memo(self, told: Mapping[str, str]) -> str:
+        return msgspec.json.encode(_Memo(self.place.rule_id, dict(told))).decode()
+
+    def _sent(self, part: Part) -> Iterator[tuple[Part, RefusedError | None]]:
+        """Send rows and yield those that went, in as many requests as it takes, and each that is refused by itself."""
+        try:
             again(partial(self._send, [values for _, values in part]), self._patience)
-            told |= {_short(row.finding_id): _short(row.revision) for row, _ in part}
-            yield Uploaded(len(part), msgspec.json.encode(_Memo(self.place.rule_id, told)).decode())
+        except RefusedError as error:
+            if not error.is_for_content:
+                raise
+            if len(part) == 1:
+                yield part, error
+                return
+        else:
+            yield part, None
+            return
+        middle = len(part) // 2
+        yield from self._sent(part[:middle])
+        yield from self._sent(part[middle:])
 
     def _read(self, memo: str) -> _Memo:
         if not memo:
@@ -149,9 +184,9 @@ class FindingsTable:
         return ""
 
 
-def _parts(rows: Iterable[FindingRow], sent: str) -> Iterator[list[tuple[FindingRow, Values]]]:
+def _parts(rows: Iterable[FindingRow], sent: str) -> Iterator[Part]:
     """Yield rows in parts of at most MOST_BYTES, as the client writes them; a single row is always smaller."""
-    part: list[tuple[FindingRow, Values]] = []
+    part: Part = []
     room = MOST_BYTES - 2
     for row in rows:
         values: Values = {"TimeGenerated": sent, **row.values}

@@ -14,6 +14,8 @@ class Outbox:
 
     notes: tuple[str, ...] = ()
     """Nothing is ever left out."""
+    refused = 0
+    """Nor refused."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -36,14 +36,6 @@ class UnsettledError(ServiceError):
         self.retry_after = retry_after
 
 
-class RefusedError(ServiceError):
-    """An answer that repeating won't change; `status` is HTTP's, 0 where the service was not even asked."""
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 class Patience(msgspec.Struct, frozen=True):
     """How long to repeat what fails, in seconds, and how to wait and tell the time meanwhile."""
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from rare_audit.detection.finding import Finding, content_id
+from rare_audit.errors import RefusedError
 from rare_audit.reporting import sentinel_bodies as bodies
 from rare_audit.reporting.incident import Incident
 from rare_audit.sinks.arm import PREVIEW, STABLE, Arm, Resource
-from rare_audit.sinks.patience import RefusedError
 from rare_audit.sinks.sentinel_memo import Link, Memo, changed, is_same, merge, read_memo, write_memo, written
 
 _log: Final = logging.getLogger(__name__)
@@ -37,12 +37,14 @@ class _Standing(msgspec.Struct, frozen=True):
 class Sentinel:
     """ports.IncidentSink into Microsoft Sentinel: one incident, its evidence as a comment, bookmarks beside it.
 
-    `notes` says, each once, what was left out of all deliveries so far and why.
+    `notes` says, each once, what was left out of all deliveries so far and why, `refused` how many comments and
+    bookmarks Sentinel would not take for what they hold.
     """
 
     def __init__(self, arm: Arm, *, bookmarks: bool = True) -> None:
         """Deliver to `arm`'s workspace; without `bookmarks` none is tried."""
         self.notes: list[str] = []
+        self.refused = 0
         self._arm = arm
         self._bookmarks = bookmarks
         self._workspace = arm.workspace.path.casefold()
@@ -130,14 +132,27 @@ class Sentinel:
         """Tell an open incident the findings it has not been told, in one comment, and bookmark those it has."""
         link = standing.link
         if standing.untold:
-            path = f"incidents/{link.id}/comments/{bodies.comment_id(link.id, standing.untold)}"
-            self._ensure(path, {"message": bodies.comment(standing.untold)}, STABLE)
+            notes += self._comment(link, standing.untold)
             link = msgspec.structs.replace(link, told=(*link.told, *_marks(standing.untold)))
         due = [each for each in wanted.findings if bodies.mark(each) in {*link.told} - {*link.bookmarked}]
         due = due[: bodies.MOST_BOOKMARKS - len(link.bookmarked)]
         if self._bookmarks:
             notes += self._bookmark(wanted, due, standing.room)
         return msgspec.structs.replace(link, bookmarked=(*link.bookmarked, *_marks(due)))
+
+    def _comment(self, link: Link, untold: tuple[Finding, ...]) -> list[str]:
+        """Put the evidence of findings on an incident; return a note where Sentinel refuses what it holds."""
+        path = f"incidents/{link.id}/comments/{bodies.comment_id(link.id, untold)}"
+        try:
+            self._ensure(path, {"message": bodies.comment(untold)}, STABLE)
+        except RefusedError as error:
+            if not error.is_for_content:
+                raise
+            self.refused += 1
+            note = f"the evidence comment of incident {link.id} was left out: {error}"
+            self._note(note)
+            return [note]
+        return []
 
     def _bookmark(self, wanted: Incident, due: list[Finding], room: int) -> list[str]:
         """Put a bookmark of each finding on an incident; return notes of what was left out."""
@@ -155,9 +170,10 @@ class Sentinel:
                         f"Sentinel Contributor on the resource group {self._arm.workspace.group}"
                     )
                     break
-                if error.status != 400:
+                if not error.is_for_content:
                     raise
-                notes.append("bookmarks were left out: Sentinel refused them as malformed (400)")
+                self.refused += 1
+                notes.append(f"bookmarks were left out: Sentinel refused them as malformed ({error.status})")
         for note in notes:
             self._note(note)
         return notes

@@ -24,6 +24,7 @@ from rare_audit.sources.log_analytics_client import (
 )
 from rare_audit.sources.log_analytics_query import (
     Question,
+    apps_question,
     common_condition,
     coverage_question,
     events_question,
@@ -60,7 +61,7 @@ class Slice(NamedTuple):
 
 
 class LogAnalytics:
-    """ports.EventSource on a workspace's AuditLogs. One fetch at a time."""
+    """ports.EventSource and EventCounts on a workspace's AuditLogs. One fetch at a time."""
 
     def __init__(
         self,
@@ -114,6 +115,10 @@ class LogAnalytics:
         Days without any are left out; a day that the range cuts counts what lies in it. Raises ServiceError.
         """
         return self._once(coverage_question(start, end), read_days)
+
+    def by_apps(self, start: int, end: int) -> dict[str, int]:
+        """Return how many events by apps each UTC day of a range (ticks) has, as `coverage` does; ports.EventCounts."""
+        return self._once(apps_question(start, end), read_days)
 
     def last_event(self, start: int, end: int) -> int | None:
         """Return the latest TimeGenerated in a range (all ticks), None where it has no event. Raises ServiceError."""

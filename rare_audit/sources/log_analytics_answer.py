@@ -15,6 +15,7 @@ import msgspec
 from rare_audit.detection.event import AuditEvent, decode_event, utc_text
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.errors import ServiceError
+from rare_audit.reporting.text import one_line
 from rare_audit.sources.log_analytics_client import IncompleteAnswerError, told
 from rare_audit.sources.log_analytics_query import ARRIVED, EVENT_COLUMNS
 from rare_audit.sources.tally import UNREADABLE, Tally, UnreadableError
@@ -57,12 +58,14 @@ class _Table(msgspec.Struct):
         return tuple(column.name for column in self.columns)
 
 
-class _Body(msgspec.Struct):
-    tables: list[_Table]
-    error: Any = None
-
-
-_decode_body: Final = msgspec.json.Decoder(_Body).decode
+_decode_tables: Final = msgspec.json.Decoder(list[_Table]).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_EXPECTED: Final = frozenset({"tables", "statistics", "render", "dataSources"})
+"""Members of an answer that say nothing of its rows: https://learn.microsoft.com/azure/azure-monitor/logs/api/prefer-options."""
+_SPEAKING: Final = frozenset({"message", "innererror", "details"})
+"""Members that an error says something in."""
+_PART: Final = "the answer is a part of the result"
+_NOTHING: Final = frozenset({b"null", b"[]", b"{}", b'""', b"false"})
 _decode_rows: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_cells: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_plain: Final = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
@@ -118,19 +121,43 @@ def read_rows(body: bytearray) -> Rows:
 
 def _table(body: bytearray, expected: Sequence[str]) -> _Table:
     try:
-        read = _decode_body(body)
+        members = _decode_members(body)
+        tables = _decode_tables(members.get("tables", b"null"))
     except msgspec.ValidationError as error:
         raise ServiceError(f"Log Analytics sent something else than an answer to a query: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IncompleteAnswerError(f"the answer is no whole JSON: {error}") from error
-    if read.error is not None:
-        raise IncompleteAnswerError(f"the answer is a part of the result: {told(read.error)}")
-    if not read.tables:
+    _check_whole(members, tables)
+    if not tables:
         raise ServiceError("Log Analytics answered without a table")
-    missing = [name for name in expected if name not in read.tables[0].names]
+    missing = [name for name in expected if name not in tables[0].names]
     if missing:
         raise ServiceError(f"Log Analytics answered without the column {', '.join(missing)}")
-    return read.tables[0]
+    return tables[0]
+
+
+def _check_whole(members: dict[str, msgspec.Raw], tables: list[_Table]) -> None:
+    """Raise IncompleteAnswerError where anything stands beside the rows that may say that they are not all.
+
+    `error` is the documented member; others are what Kusto and its clients are known to use, or what nobody knows yet.
+    """
+    for name, value in members.items():
+        if name not in _EXPECTED and bytes(value).strip() not in _NOTHING:
+            raise IncompleteAnswerError(f"{_PART}: {one_line(name, 40)}: {_said(value)}")
+    for table in tables[1:]:
+        if bytes(table.rows).strip() != b"[]":
+            raise IncompleteAnswerError(f"{_PART}: there are rows in a second table")
+
+
+def _said(value: msgspec.Raw) -> str:
+    """Return what an error says, wherever in it that stands."""
+    try:
+        found = msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return "what can't be read"
+    while isinstance(found, list) or (isinstance(found, dict) and not _SPEAKING & found.keys()):
+        found = next(iter(found.values() if isinstance(found, dict) else found), None)
+    return told(found if isinstance(found, dict) else {"message": found})
 
 
 def _plain_rows(body: bytearray, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
@@ -171,6 +198,9 @@ def _row_by_row(table: _Table, size: int) -> Answer:
         rows = _decode_rows(table.rows)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ServiceError("Log Analytics answered with rows that can't be read") from error
+    for row in rows:
+        if bytes(row).lstrip().startswith(b"{"):  # Kusto tells in place of a row that what follows is missing
+            raise IncompleteAnswerError(f"{_PART}: {_said(row)}")
     tally = Tally(strict=False)
     taken = [tally.take(partial(_odd_event, names), row, "") for row in rows]
     events = [event for event in taken if event is not None]

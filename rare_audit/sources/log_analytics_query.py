@@ -46,6 +46,11 @@ def coverage_question(start: int, end: int) -> Question:
     return _question(start, end, "summarize Events = count() by Day = bin(TimeGenerated, 1d)")
 
 
+def apps_question(start: int, end: int) -> Question:
+    """Ask how many events by apps each UTC day of a range (ticks) has: columns as of coverage_question."""
+    return _question(start, end, f"where {APP_INITIATED}", "summarize Events = count() by Day = bin(TimeGenerated, 1d)")
+
+
 def last_event_question(start: int, end: int) -> Question:
     """Ask for the time of the last event in a range (ticks): column Last, null where there is none."""
     return _question(start, end, "summarize Last = max(TimeGenerated)")

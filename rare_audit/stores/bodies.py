@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from rare_audit.errors import ServiceError
-from rare_audit.ports import Entity, Table
+from rare_audit.errors import RefusedError, ServiceError
+from rare_audit.ports import Entity, Table, Value
 from rare_audit.stores.keys import key_of
 
 BODY: Final = "body"
@@ -17,6 +17,15 @@ LONGEST: Final = 200_000
 _DIGEST: Final = "digest"
 _PARTS: Final = "parts"
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+class LongRow(NamedTuple):
+    """A row to be written with its body, however long, and other columns."""
+
+    partition: str
+    row: str
+    text: str
+    columns: Mapping[str, Value] = {}
 
 
 class PartsError(ServiceError):
@@ -33,20 +42,36 @@ def unpack(entity: Entity, kind: type[T]) -> T:
     return _read(str(entity.values.get(BODY, "")), entity, kind)
 
 
-def put_long(table: Table, partition: str, row: str, text: str) -> None:
-    """Write a body of any length.
+def put_each(table: Table, rows: Iterable[LongRow]) -> dict[str, RefusedError]:
+    """Write rows, each on its own; return what the table refused for what it holds, by row. All others are written.
+
+    Raises ServiceError for what may be no fault of the row.
+    """
+    refused: dict[str, RefusedError] = {}
+    for one in rows:
+        try:
+            put_long(table, *one)
+        except RefusedError as error:
+            if not error.is_for_content:
+                raise
+            refused[one.row] = error
+    return refused
+
+
+def put_long(table: Table, partition: str, row: str, text: str, columns: Mapping[str, Value] | None = None) -> None:
+    """Write a body of any length, and other columns.
 
     What is too long for a row goes into others first, under a digest of its own: a row never names what is not all
     there, and who reads the old one meanwhile still has its parts. They go with the row, by `long_parts`.
     """
     if len(text) <= LONGEST:
-        table.put(Entity(partition, row, {BODY: text}))
+        table.put(Entity(partition, row, {**(columns or {}), BODY: text}))
         return
     digest = _digest(text)
     chunks = [text[at : at + LONGEST] for at in range(0, len(text), LONGEST)]
     for number, chunk in enumerate(chunks):
         table.put(Entity(_place(partition, row), f"{digest}.{number:06d}", {BODY: chunk}))
-    table.put(Entity(partition, row, {_DIGEST: digest, _PARTS: len(chunks)}))
+    table.put(Entity(partition, row, {**(columns or {}), _DIGEST: digest, _PARTS: len(chunks)}))
 
 
 def drop_old_parts(table: Table, partition: str, row: str, text: str) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from rare_audit.errors import RefusedError
 from rare_audit.ports import Entity, Table
 from rare_audit.records import KeptFinding, Run
-from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.bodies import LongRow, long_parts, pack, put_each, unpack_long
 from rare_audit.stores.keys import key_of
 
 _DAYS: Final = "dry-days"
@@ -17,15 +18,19 @@ class DryFindings:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def keep(self, run: Run, findings: Iterable[KeptFinding]) -> None:
-        """Write a dry run's findings; done twice, they are there once."""
+    def keep(self, run: Run, findings: Iterable[KeptFinding]) -> dict[str, RefusedError]:
+        """Write a dry run's findings; done twice, they are there once.
+
+        Returns those that were refused for what they hold, by id.
+        """
         self._table.put(Entity(_DAYS, f"{run.started[:10]}.{key_of(run.id)}", {}))  # first: retention goes by it
-        for one in findings:
-            self._table.put(Entity(_partition(key_of(run.id)), one.finding.id, {BODY: pack(one)}))
+        partition = _partition(key_of(run.id))
+        return put_each(self._table, (LongRow(partition, one.finding.id, pack(one)) for one in findings))
 
     def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
         """Return what a dry run found, ordered by id."""
-        return tuple(unpack(entity, KeptFinding) for entity in self._table.query(_partition(key_of(run_id))))
+        rows = self._table.query(_partition(key_of(run_id)))
+        return tuple(unpack_long(self._table, entity, KeptFinding) for entity in rows)
 
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of dry runs that started before the UTC day `before_day` (`YYYY-MM-DD`).
@@ -34,6 +39,7 @@ class DryFindings:
         """
         for index in self._table.query(_DAYS, last=before_day):
             for entity in self._table.query(_partition(index.row.partition(".")[2])):
+                yield from long_parts(self._table, entity.partition, entity.row)
                 yield entity.partition, entity.row
             yield index.partition, index.row
 

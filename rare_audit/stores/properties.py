@@ -11,9 +11,10 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.ports import Entity, Value
 
 MARK: Final = "write"
@@ -36,7 +37,7 @@ _VALUE: Final = "v_"
 def encode(entity: Entity, mark: str) -> dict[str, Property]:
     """Return an entity as azure-data-tables takes it, `mark` told as MARK.
 
-    ValueError for a value's name that is no identifier, or a number of more than 63 bits; ServiceError where the row is
+    ValueError for a value's name that is no identifier, or a number of more than 63 bits; RefusedError where the row is
     more than the service keeps: it is never cut.
     """
     stored: dict[str, Property] = {"PartitionKey": entity.partition, "RowKey": entity.row, MARK: mark}
@@ -46,9 +47,10 @@ def encode(entity: Entity, mark: str) -> dict[str, Property]:
         stored.update(_encoded(name, value))
     size = _size(stored)
     if size > _MOST_BYTES or len(stored) > _MOST_PROPERTIES:
-        raise ServiceError(
+        raise RefusedError(
             f"the row {entity.partition} {entity.row} is too large to be stored: {size:,} bytes in {len(stored)} "
-            f"properties, packed, where a table keeps {_MOST_BYTES:,} in {_MOST_PROPERTIES}"
+            f"properties, packed, where a table keeps {_MOST_BYTES:,} in {_MOST_PROPERTIES}",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         )
     return stored
 

@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.ports import ConflictError
 from rare_audit.reporting.text import one_line
 from rare_audit.stores.properties import Property
@@ -144,6 +144,9 @@ class TableCalls:
             yield
         except (AzureError, DeserializationError) as error:
             harmless = error if _scrubbed(str(error)) == str(error) else AzureError(_scrubbed(str(error)))
+            status = error.status_code if isinstance(error, HttpResponseError) else None
+            if status is not None and 400 <= status < 500:
+                raise RefusedError(self._explained(error), status) from harmless
             raise ServiceError(self._explained(error)) from harmless
 
     def _explained(self, error: AzureError | DeserializationError) -> str:

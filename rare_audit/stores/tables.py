@@ -72,7 +72,7 @@ class AzureTable:
     def put(self, entity: Entity, *, unless_changed: bool = False) -> Entity:
         """Write a whole row and return it with its new etag; `unless_changed` as ports.Table has it.
 
-        ServiceError too where the row is larger than the service keeps (1 MiB, packed).
+        RefusedError where the row is larger than the service keeps (1 MiB, packed), or refused for what it holds.
         """
         check_key(entity.partition)
         check_key(entity.row)

@@ -68,6 +68,8 @@ class IngestionServer:
         self.gate = gate or Gate()
         self.denied = False
         """Whether the caller lacks the role on the rule."""
+        self.refused: set[str] = set()
+        """Ids of findings whose rows are not taken, with all that is sent beside them."""
         self.parts: list[int] = []
         """How many bytes each request had that was taken, before it was compressed."""
         self.cut: list[str] = []
@@ -147,6 +149,8 @@ class IngestionServer:
             raise RefusalError(400, "InvalidPayload", "malformed JSON") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise RefusalError(400, "InvalidPayload", "expected an array of objects")
+        if any(row.get("FindingId") in self.refused for row in rows):
+            raise RefusalError(400, "InvalidPayload", "this row is refused")
         at = self._now()
         with self._lock:
             self._arrived += [Arrived(at, self._kept(row, at)) for row in rows]

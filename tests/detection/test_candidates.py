@@ -1,13 +1,14 @@
-"""What is kept beside the rule's columns: the earliest, up to a cap, whatever the order of events."""
+"""What is kept beside the rule's columns: the earliest and the latest, up to a cap, whatever the order of events."""
 
 import json
 from typing import Any, Final
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rare_audit.detection.candidates import EVIDENCE_CAP, TEXT_CAP, Earliest, When
+from rare_audit.detection.candidates import EVIDENCE_CAP, TEXT_CAP, Ends, When
 from rare_audit.detection.event import decode_event
 from rare_audit.detection.finding import Evidence, Finding, TargetResource
 from rare_audit.detection.windows import Windows
@@ -16,45 +17,55 @@ from tests.strategies import START
 
 Added = tuple[int, When]
 ADDITIONS: Final = st.lists(
-    st.tuples(st.integers(0, 80), st.tuples(st.integers(0, 9), st.sampled_from(["", "a", "b"]), st.integers(0, 2))),
-    max_size=250,
+    st.tuples(st.integers(0, 400), st.tuples(st.integers(0, 9), st.sampled_from(["", "a", "b"]), st.integers(0, 2))),
+    max_size=600,
 )
 checked: Final = settings(deadline=None, database=None)
 
 
-def filled(additions: list[Added]) -> Earliest[int]:
-    """Return an Earliest that was given these, in this order."""
-    earliest: Earliest[int] = Earliest()
+def filled(additions: list[Added]) -> Ends[int]:
+    """Return an Ends that was given these, in this order."""
+    ends: Ends[int] = Ends()
     for value, when in additions:
-        earliest.add(value, when)
-    return earliest
+        ends.add(value, when)
+    return ends
 
 
 @checked
-@given(ADDITIONS, st.randoms(use_true_random=False), st.integers(0, 250))
-def test_earliest_whatever_the_order(additions: list[Added], random: Any, cut_at: int) -> None:
-    """The values met first, ties by value; `cut` says that some were left out; in one go or merged from two."""
+@given(ADDITIONS, st.randoms(use_true_random=False), st.integers(0, 600), st.integers(0, EVIDENCE_CAP))
+def test_ends_whatever_the_order(additions: list[Added], random: Any, cut_at: int, most: int) -> None:
+    """The values met first and last, ties by value; `cut` says that some were left out; in one go or merged of two."""
     first: dict[int, When] = {}
+    last: dict[int, When] = {}
     for value, when in additions:
         first[value] = min(when, first.get(value, when))
-    expected = tuple(sorted(first, key=lambda value: (first[value], value))[:EVIDENCE_CAP])
+        last[value] = max(when, last.get(value, when))
     merged = filled(additions[:cut_at])
     merged.merge(filled(additions[cut_at:]))
     shuffled = random.sample(additions, len(additions))
-    for earliest in (filled(additions), filled(shuffled), merged):
-        assert earliest.values() == expected
-        assert earliest.cut is (len(first) > EVIDENCE_CAP)
+    for ends in (filled(additions), filled(shuffled), merged):
+        assert ends.ends(most) == _ends(first, last, most)
+        assert ends.cut is (len(first) > EVIDENCE_CAP)
 
 
-def test_earliest_at_its_cap() -> None:
-    """As many as the cap are all kept, and nothing is said to be cut; one more is, wherever in time it lies."""
-    full = [(value, (value, "", 0)) for value in range(1, EVIDENCE_CAP + 1)]
+def _ends(first: dict[int, When], last: dict[int, When], most: int) -> list[tuple[When, int]]:
+    """Return what is chosen of values that were all remembered."""
+    earliest = sorted((when, value) for value, when in first.items())
+    if len(earliest) <= most:
+        return earliest
+    chosen = {value: when for when, value in earliest[: most - most // 2]}
+    late = sorted(((when, value) for value, when in last.items() if value not in chosen), reverse=True)
+    return sorted([*((when, value) for value, when in chosen.items()), *late[: most // 2]])
+
+
+def test_ends_at_their_cap() -> None:
+    """As many as the cap are all kept, and nothing is said to be cut; with one more, one in the middle is left out."""
+    full = [(value, (value, "", 0)) for value in range(EVIDENCE_CAP)]
     assert not filled(full).cut
-    later, earlier = filled([*full, (99, (99, "", 0))]), filled([*full, (0, (0, "", 0))])
-    assert later.values() == tuple(range(1, EVIDENCE_CAP + 1))
-    assert earlier.values() == tuple(range(EVIDENCE_CAP))
-    assert later.cut
-    assert earlier.cut
+    assert filled(full).values() == tuple(range(EVIDENCE_CAP))
+    more = filled([*full, (EVIDENCE_CAP, (EVIDENCE_CAP, "", 0))])
+    assert more.cut
+    assert more.values() == (*range(25), *range(26, EVIDENCE_CAP + 1))
 
 
 def event(**columns: Any) -> dict[str, Any]:
@@ -130,12 +141,12 @@ def test_long_texts_are_capped_and_say_so() -> None:
 
 
 def test_more_changes_than_the_cap_are_cut() -> None:
-    """The earliest stay and `cut` is set; the rule's own columns have them all."""
+    """The earliest and the latest stay and `cut` is set; the rule's own columns have them all."""
     names = [f"P{place:02d}" for place in range(EVIDENCE_CAP + 10)]
     properties = [{"displayName": name, "newValue": '["x"]'} for name in names]
     finding = only_finding(event(TargetResources=[target(*properties[::-1])]))
     assert finding.cut
-    assert [each.property_name for each in finding.evidence] == names[: -EVIDENCE_CAP - 1 : -1]
+    assert [each.property_name for each in finding.evidence] == [*names[:-26:-1], *names[24::-1]]
     assert finding.property_names == tuple(names)
     assert len(finding.activities) == len(names)
     exactly = only_finding(event(TargetResources=[target(*properties[:EVIDENCE_CAP])]))
@@ -143,13 +154,36 @@ def test_more_changes_than_the_cap_are_cut() -> None:
     assert len(exactly.evidence) == EVIDENCE_CAP
 
 
-def test_many_events_keep_the_earliest_evidence() -> None:
+def test_many_events_keep_both_ends_of_the_evidence() -> None:
     """Over events too, in time and not in the order they came."""
     events = [event(TimeGenerated=f"2026-03-15T10:{59 - at:02d}:00Z", Id=f"e{at}") for at in range(60)]
     finding = only_finding(*events)
     assert finding.cut
     assert finding.events == 60
-    assert [each.id for each in finding.evidence] == [f"e{59 - at}" for at in range(EVIDENCE_CAP)]
+    assert [each.id for each in finding.evidence] == [f"e{59 - at}" for at in (*range(25), *range(35, 60))]
+
+
+@pytest.mark.parametrize("place", [0, 100, 199])
+def test_a_flood_does_not_bury_what_matters(place: int) -> None:
+    """Of 200 changes one is of a property that makes an identity stronger: it is in the evidence, wherever it lies."""
+    properties = [{"displayName": "Notes", "newValue": f'["{at}"]'} for at in range(200)]
+    properties[place] = {"displayName": "Role.TemplateId", "newValue": '["62e90394-69f5-4237-9190-012177145e10"]'}
+    finding = only_finding(event(TargetResources=[target(*properties)]))
+    assert "Role.TemplateId" in {each.property_name for each in finding.evidence}
+    assert len(finding.evidence) == EVIDENCE_CAP
+
+
+def test_the_latest_is_not_buried() -> None:
+    """Of one property with 59 ordinary values and then another, the last is in the evidence."""
+    events = [
+        event(
+            TimeGenerated=f"2026-03-15T10:{at:02d}:00Z",
+            Id=f"e{at}",
+            TargetResources=[target({"displayName": "KeyDescription", "newValue": f'["{at}"]'})],
+        )
+        for at in range(60)
+    ]
+    assert only_finding(*events).evidence[-1].new_value == '["59"]'
 
 
 def test_ids_are_ordered_by_their_earliest_event() -> None:

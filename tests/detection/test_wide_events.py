@@ -17,7 +17,8 @@ from tests.detection.helpers import RULE, decoded, detect
 from tests.strategies import START, Event
 
 WINDOW: Final = Windows.single(START, None, RULE.lookback_days)
-NAMES: Final = [f"P{at}" for at in range(12)]
+SENSITIVE: Final = ("KeyDescription", "Role.TemplateId")
+NAMES: Final = [*(f"P{at}" for at in range(10)), *SENSITIVE]
 KNOWN: Final = frozenset(NAMES[:4])
 FIRST: Final[dict[str, Any]] = {"id": "first", "type": "User", "displayName": "Ann", "userPrincipalName": "ann@x"}
 seeds: Final = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 12))
@@ -25,8 +26,8 @@ seeds: Final = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 12))
 
 def _event(random: Random) -> Event:
     """Return an event of the one combination; instants, ids and targets meet again, so that there are many ties."""
-    names = random.choices(NAMES, k=random.choice([1, 3, 12, 40]))
-    changed = [{"displayName": name, "newValue": json.dumps([random.randrange(3)])} for name in names]
+    names = random.choices(NAMES, k=random.choice([1, 3, 12, 40, 90]))
+    changed = [{"displayName": name, "newValue": json.dumps([random.randrange(30)])} for name in names]
     others = [{"id": f"t{random.randrange(70)}"} for _ in range(random.choice([0, 2, 40, 120]))]
     app = {"displayName": "Sync", "appId": f"a{random.randrange(60)}", "servicePrincipalId": random.choice(["", "s"])}
     return {
@@ -86,13 +87,37 @@ def _rare_rows(events: list[Event], known: frozenset[str]) -> list[_Row]:
     ]
 
 
-def _earliest(met: list[tuple[tuple[int, str, int], Any]]) -> tuple[tuple[Any, ...], bool]:
-    """Return the distinct values in order of when they were met first, up to the cap, and whether there were more."""
+Met = list[tuple[tuple[int, str, int], Any]]
+
+
+def _ends(met: Met, most: int = EVIDENCE_CAP) -> list[tuple[tuple[int, str, int], Any]]:
+    """Return the distinct values with the time of each: all that fit, or half of them from each end."""
     first: dict[Any, tuple[int, str, int]] = {}
+    last: dict[Any, tuple[int, str, int]] = {}
     for when, value in met:
         first[value] = min(when, first.get(value, when))
-    values = tuple(sorted(first, key=lambda value: (first[value], value)))
-    return values[:EVIDENCE_CAP], len(values) > EVIDENCE_CAP
+        last[value] = max(when, last.get(value, when))
+    if len(first) <= most:
+        return sorted((when, value) for value, when in first.items())
+    early = sorted((when, value) for value, when in first.items())[: most - most // 2]
+    there = {value for _, value in early}
+    late = sorted((when, value) for value, when in last.items() if value not in there)
+    return sorted([*early, *late[len(late) - most // 2 :]])
+
+
+def _values(met: Met) -> tuple[tuple[Any, ...], bool]:
+    """Return the distinct values that are kept, in order, and whether there were more."""
+    return tuple(value for _, value in _ends(met)), len({value for _, value in met}) > EVIDENCE_CAP
+
+
+def _evidence(rows: list[_Row]) -> tuple[tuple[Evidence, ...], bool]:
+    """Return the changes that are kept: of sensitive properties as many as fit, then others."""
+    sensitive, others = (
+        [(row.when, row.evidence) for row in rows if (row.name in SENSITIVE) is wanted] for wanted in (True, False)
+    )
+    kept = _ends(sensitive)
+    kept += _ends(others, EVIDENCE_CAP - len(kept))
+    return tuple(value for _, value in sorted(kept)), len({row.evidence for row in rows}) > EVIDENCE_CAP
 
 
 def _target(target: dict[str, Any]) -> TargetResource:
@@ -109,10 +134,10 @@ def _expected(events: list[Event], known: frozenset[str]) -> dict[str, Any]:
         part = (row.event["Category"], row.name)
         parts[part] = min(parts.get(part, (row.when, row.activity)), (row.when, row.activity))
     columns = {
-        "evidence": _earliest([(row.when, row.evidence) for row in rows]),
-        "app_ids": _earliest([(when, app["appId"]) for when, app in apps]),
-        "service_principal_ids": _earliest([(when, "s") for when, app in apps if app["servicePrincipalId"]]),
-        "targets": _earliest(
+        "evidence": _evidence(rows),
+        "app_ids": _values([(when, app["appId"]) for when, app in apps]),
+        "service_principal_ids": _values([(when, "s") for when, app in apps if app["servicePrincipalId"]]),
+        "targets": _values(
             [(_when(one, at), _target(each)) for one in touched for at, each in enumerate(one["TargetResources"])]
         ),
     }

@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT, code, page
 from tests.terminal import called
 
 PAGE: Final = page("docs/operations.md")
-ALERTS: Final = ("No successful run", "Failed run", "Degraded baseline", "Undelivered incidents")
+ALERTS: Final = ("No successful run", "Failed run", "Degraded baseline", "Undelivered incidents", "Incomplete run")
 _PUT_IN: Final = re.compile(r"\b(?:ID|DAY|N|PATH|NAME|RareAudit)\b|(?<=: )done")
 EXITS: Final = re.compile(r"\b[Ee]xit codes?\s*:?\s*(\d)|(?<=[.] )(\d):")
 

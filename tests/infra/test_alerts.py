@@ -191,6 +191,17 @@ def test_degraded(insights: _Insights) -> None:
     assert insights.alerts() == {"failed-run"}
 
 
+@pytest.mark.parametrize("facts", [{"refused": 1}, {"unreadable": 3}])
+def test_incomplete(insights: _Insights, facts: dict[str, int]) -> None:
+    """What was refused, or could not be read, is told until a whole run ends; dry and failed ones say nothing."""
+    insights.run(3, 0, **facts)
+    insights.run(2, dry_run=True)
+    insights.run(1, state=State.FAILED)
+    assert insights.alerts() == {"incomplete-run", "failed-run"}
+    insights.run(0.5, 0)
+    assert insights.alerts() == {"failed-run"}
+
+
 def test_undelivered(insights: _Insights) -> None:
     """What is left stays told until a run comes to deliver all; one that fails before is none."""
     insights.run(3, 2, state=State.FAILED)

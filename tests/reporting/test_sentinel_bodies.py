@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from rare_audit.detection.bounds import bounded
 from rare_audit.detection.finding import Evidence, Finding, TargetResource, content_id
 from rare_audit.reporting.incident import Incident, group
 from rare_audit.reporting.sentinel_bodies import (
@@ -309,39 +310,36 @@ def test_bookmark_is_harmless_and_bounded(name: str) -> None:
 # The query
 
 
-def _ids(*ids: str, **overrides: Any) -> Finding:
-    evidence = tuple(Evidence(f"{DAY}T08:15:30.1234567Z", each, "P", "", "", "c", "success") for each in ids)
-    return _named("one", evidence=evidence, events=len(set(ids)), **overrides)
-
-
-def test_query() -> None:
-    """By time and by the ids of the events, each once."""
-    assert evidence_query(_ids("e1", "e2", "e1")) == (
+def test_query_finds_all_events_of_a_finding() -> None:
+    """By their times and the columns that findings are grouped by, read as the rule reads them."""
+    found = _named(
+        "one", initiated_by_app="Sync", target_user_principal_name="ann@x.example", target_resource_name="payroll"
+    )
+    assert evidence_query(found) == (
         "AuditLogs\n"
         '| where TimeGenerated between (todatetime("2026-03-02T08:15:30.1234567Z") .. '
         'todatetime("2026-03-02T08:15:30.1234567Z"))\n'
-        '| where Id in ("e1", "e2")'
+        '| where OperationName == "Add service principal credentials"\n'
+        '| where tostring(parse_json(tostring(InitiatedBy.app)).displayName) == "Sync"\n'
+        '| where tostring(parse_json(tostring(InitiatedBy.app)).ipAddress) == "203.0.113.7"\n'
+        '| where tolower(tostring(TargetResources.[0].userPrincipalName)) == "ann@x.example"\n'
+        '| where tolower(tostring(TargetResources.[0].displayName)) == "payroll"'
     )
 
 
 @pytest.mark.parametrize("name", ['") | project-away Id //', "\\", '\\"', "a\nb", "'", "\ud800", "\u202e"])
-def test_no_id_ends_its_literal(name: str) -> None:
-    """An id is a string literal, whatever it holds; the query stays three lines."""
-    query = evidence_query(_ids(name))
-    assert len(query.splitlines()) == 3
-    literal = query.rpartition(" in (")[2].removesuffix(")")
-    assert json.loads(literal) == name
+def test_no_text_ends_its_literal(name: str) -> None:
+    """A column's text is a string literal, whatever it holds; the query keeps its lines."""
+    query = evidence_query(_named("one", operation_name=name))
+    assert len(query.splitlines()) == 7
+    assert json.loads(query.splitlines()[2].removeprefix("| where OperationName == ")) == name
 
 
-def test_query_is_bounded() -> None:
-    """At most fifty events, none with an id that is no id; how many are left out is said."""
-    query = evidence_query(_ids(*(f"e{number}" for number in range(70))))
-    assert query.count('"e') == 50
-    assert query.endswith("\n// 20 more events are not named here")
-    assert evidence_query(_ids("x" * 101, "", "e1")).endswith('in ("e1")\n// 2 more events are not named here')
-
-
-def test_query_without_ids() -> None:
-    """Where no event has an id that can be named, the time alone is asked for: an empty list would be no KQL."""
-    assert " in (" not in evidence_query(_ids("x" * 101))
-    assert len(evidence_query(_named("one", evidence=())).splitlines()) == 3
+def test_query_of_a_cut_text() -> None:
+    """What is long, or was cut to be stored, is looked for by its beginning: more may be found, never less."""
+    cut_short = "… (7 characters more)"
+    found = bounded(_named("one", initiated_by_app="x" * 700, target_resource_name=f"y{cut_short}"))
+    line = f'| where tostring(parse_json(tostring(InitiatedBy.app)).displayName) startswith_cs "{"x" * 300}"'
+    query = evidence_query(found).splitlines()
+    assert line in query
+    assert query[-1] == '| where tolower(tostring(TargetResources.[0].displayName)) startswith_cs "y"'

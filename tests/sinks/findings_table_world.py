@@ -51,6 +51,7 @@ class World:
         self.server.forget()
         self.server.gate.forget()
         self.server.denied = False
+        self.server.refused = set()
         self.time = Time()
         self.credential = Credential()
 

@@ -13,9 +13,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import CredentialUnavailableError
 
-from rare_audit.errors import ServiceError
-from rare_audit.reporting.finding_rows import FindingRow
-from rare_audit.sinks.patience import RefusedError
+from rare_audit.errors import RefusedError, ServiceError
+from rare_audit.reporting.finding_rows import STREAM, FindingRow
 from tests.azure.gate import Action, Answer, Passing, answering, dropping, waiting
 from tests.azure.ingestion_server import RULE_ID
 from tests.fakes import Killed
@@ -143,8 +142,6 @@ def test_slow_answer(world: World) -> None:
         (answering(401), f"needs the role Monitoring Metrics Publisher on the data collection rule {RULE_ID}"),
         (answering(403), f"needs the role Monitoring Metrics Publisher on the data collection rule {RULE_ID}"),
         (answering(404), "RARE_AUDIT_INGESTION_RULE_ID, RARE_AUDIT_INGESTION_ENDPOINT: at https://127.0.0.1"),
-        (answering(400, "InvalidStream"), "the stream Custom-RareAuditFindings_CL with the columns of this version"),
-        (answering(413), "was answered 413 Status413: Status413, as the test wants it"),
         (answering(302, Location="https://evil.example/"), "was answered 302"),
         (lambda _: Answer(200, b"{}"), "was answered 200"),
     ],
@@ -161,6 +158,38 @@ def test_refused_at_once(action: Action, said: str, world: World) -> None:
     _assert_one_safe_line(raised.value)
     world.upload(MANY, memo)
     assert world.told() == ids(MANY)
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_refused_for_its_size(status: int, world: World) -> None:
+    """A part that is refused for what it holds goes in halves, and no row is left out."""
+    world.server.gate.at(2, answering(status), service=SERVICE)
+    parts = list(world.sink().upload(MANY, ""))
+    assert (sum(part.rows for part in parts), [part.refused for part in parts if part.refused]) == (len(MANY), [])
+    assert world.told() == ids(MANY)
+    assert world.time.waits == []
+
+
+def test_one_row_is_refused(world: World) -> None:
+    """All others are there, also those of the same part; it is named with the reason, and never sent alone again."""
+    bad, advice = MANY[700].finding_id, f"the data collection rule should have the stream {STREAM} with the columns"
+    world.server.refused = {bad}
+    parts = list(world.sink().upload(MANY, ""))
+    assert [told for part in parts for told in part.refused] == [
+        f"{bad}: {advice} of this version: {RULE_ID} was answered 400 InvalidPayload: this row is refused"
+    ]
+    assert sorted(world.told()) == sorted(key for key in ids(MANY) if key[0] != bad)
+
+
+def test_every_row_is_refused(world: World) -> None:
+    """A rule that takes none is no fault of the rows: the upload fails, after few requests; nothing is recorded."""
+    world.server.gate.upon(answering(400, "InvalidStream"), service=SERVICE)
+    for few in (rows("a"), rows("a", "b"), MANY):
+        with pytest.raises(
+            RefusedError, match="the stream Custom-RareAuditFindings_CL with the columns of this version"
+        ):
+            list(world.sink().upload(few, ""))
+    assert world.server.gate.count(SERVICE) < 50
 
 
 def test_what_the_service_refuses(world: World) -> None:

@@ -12,12 +12,12 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.rest import HttpRequest
 from azure.identity import CredentialUnavailableError
 
-from rare_audit.errors import ServiceError
+from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.places import parse_workspace
 from rare_audit.reporting.incident import Incident
 from rare_audit.reporting.sentinel_bodies import mark as mark_of
 from rare_audit.sinks.arm import Arm
-from rare_audit.sinks.patience import Patience, RefusedError
+from rare_audit.sinks.patience import Patience
 from rare_audit.sinks.sentinel import Sentinel
 from tests.azure.sentinel_rules import RefusalError
 from tests.azure.sentinel_server import BASE, GROUP, SUBSCRIPTION, WORKSPACE, WORKSPACE_ID

@@ -356,6 +356,49 @@ def test_an_error_beside_the_rows_makes_them_a_part() -> None:
     assert read_events(_answer([ROW], error=None)).events
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"errors": [{"code": "E_LOW_MEMORY", "message": "ran low on memory"}]},
+        {"Error": {"code": "PartialError", "message": "ran low on memory"}},
+        {"partialError": {"error": {"message": "ran low on memory"}}},
+        {"OneApiErrors": [{"error": {"code": "LimitsExceeded", "message": "ran low on memory"}}]},
+        {"Exceptions": ["ran low on memory"]},
+        {"error": "ran low on memory"},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_whatever_says_that_rows_are_missing_makes_them_a_part(beside: dict[str, Any]) -> None:
+    """Documented or not: an error beside the rows, or in the place of one, is none of the rows that can't be read."""
+    with pytest.raises(IncompleteAnswerError, match=r"a part of the result: .*ran low on memory"):
+        read_events(_answer([ROW], **beside))
+    with pytest.raises(IncompleteAnswerError, match=r"a part of the result: .*ran low on memory"):
+        read_events(_answer([ROW, beside]))
+
+
+def test_rows_of_a_second_table_are_not_left_out() -> None:
+    """Only the first is read, so that no other may have any."""
+    whole = msgspec.json.decode(_answer([ROW]))
+    second = whole["tables"][0]
+    rows: list[Any]
+    for rows in ([ROW], [[]]):
+        whole["tables"] = [second, second | {"name": "Table_1", "rows": rows}]
+        with pytest.raises(IncompleteAnswerError, match="rows in a second table"):
+            read_events(bytearray(msgspec.json.encode(whole)))
+    whole["tables"] = [second, {"name": "Table_1", "columns": [], "rows": []}]
+    assert read_events(bytearray(msgspec.json.encode(whole))).events
+
+
+def test_what_says_nothing_of_rows_is_passed_over() -> None:
+    """What is sent when asked for, and errors that are none."""
+    beside: dict[str, Any] = {
+        "statistics": {"query": {"executionTime": 1}},
+        "render": {"visualization": "table"},
+        "errors": [],
+    }
+    assert read_events(_answer([ROW], **beside)).events
+
+
 def test_rows_that_cant_be_read_are_counted_by_reason() -> None:
     """The others still count."""
     odd = [

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from rare_audit.detection.finding import Seen
+from rare_audit.detection.finding import LeftOut, Seen
 from rare_audit.reporting.coverage import Coverage
 from rare_audit.reporting.report import Fate, Told
 from rare_audit.reporting.report.ranking import Novelty, novelty
@@ -97,7 +97,8 @@ def whole(told: Told, setting: Setting, detail: Detail) -> FindingView:
         for one in finding.evidence[: detail.rows]
     )
     facts = (*_familiarity(told, setting), *_parties(told, detail))
-    is_cut = finding.cut or len(finding.evidence) > detail.rows or detail is not LEVELS[0]
+    is_whole = not finding.cut and finding.left_out == LeftOut()
+    is_cut = not is_whole or len(finding.evidence) > detail.rows or detail is not LEVELS[0]
     left_out = (
         f"{len(finding.evidence) - len(changes)} more changes and " if len(finding.evidence) > len(changes) else ""
     )
@@ -135,7 +136,7 @@ def _seen(seen: Seen, days: int) -> str:
 def _parties(told: Told, detail: Detail) -> Iterable[Fact]:
     finding = told.finding
     yield Fact("Operation", (_line(finding.operation_name.strip()),))
-    yield Fact("Properties", _few(finding.property_names, detail.rows))
+    yield Fact("Properties", _few(finding.property_names, detail.rows, finding.left_out.property_names))
     yield Fact("Categories", _few(filter(None, finding.categories), detail.rows))
     targets = (
         " · ".join(filter(None, (target.type, target.display_name, target.user_principal_name, target.id)))
@@ -158,10 +159,11 @@ def _ids(told: Told, detail: Detail) -> Iterable[Fact]:
     yield Fact("Correlation", _few(correlations, detail.rows))
 
 
-def _few(values: Iterable[str], most: int) -> tuple[str, ...]:
+def _few(values: Iterable[str], most: int, left_out: int = 0) -> tuple[str, ...]:
+    """Return the first values, and how many more there are; `left_out` of them are not even here."""
     there = tuple(values)
-    more = [f"… {len(there) - most} more"] if len(there) > most else []
-    return (*map(_line, there[:most]), *more)
+    more = max(0, len(there) - most) + left_out
+    return (*map(_line, there[:most]), *([f"… {more} more"] if more else []))
 
 
 def _line(text: str) -> str:
