@@ -100,13 +100,15 @@ class ListSource:
 class RecordingSink:
     """ports.IncidentSink that notes each call and hands it on.
 
-    Incidents about `failing` apps fail, those about `refusing` ones are refused for what they hold.
+    Incidents about `failing` apps fail, those about `refusing` ones are refused for what they hold,
+    and all where the identity is `denied`.
     """
 
     def __init__(self, sink: IncidentSink, failing: Iterable[str] = ()) -> None:
         self._sink = sink
         self.failing = set(failing)
         self.refusing: set[str] = set()
+        self.denied = False
         self.notes: list[str] = []
         self.refused = 0
         self.calls: list[Incident] = []
@@ -118,6 +120,8 @@ class RecordingSink:
         self.memos.append(memo)
         if incident.app.name in self.failing:
             raise ServiceError(f"no room for {incident.app.name}")
+        if self.denied:
+            raise RefusedError("the identity needs a role", 403)
         if incident.app.name in self.refusing:
             raise RefusedError(f"what is said of {incident.app.name} is malformed", 400)
         self._sink.deliver(incident, memo)

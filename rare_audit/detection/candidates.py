@@ -207,6 +207,16 @@ class Candidate:
         for key in {key for _, key, _ in rows}:
             self.gathered[key].merge(parties)
 
+    def merge(self, other: "Candidate") -> None:
+        """Take in all that another holds, as if it were of one key."""
+        self.events.update(other.events)
+        for name, part in other.parts.items():
+            mine = self.parts.setdefault(name, part)
+            mine.first = min(mine.first, part.first)
+            mine.last_ticks = max(mine.last_ticks, part.last_ticks)
+        for gathered in other.gathered.values():
+            self.gathered[()].merge(gathered)
+
 
 def _evidence(event: AuditEvent, at: str, row: PropertyRow) -> Evidence:
     return Evidence(

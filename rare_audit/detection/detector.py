@@ -5,13 +5,12 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
-from rare_audit.detection import kql
-from rare_audit.detection.candidates import Candidate, Counted, Key, parties_of
+from rare_audit.detection.candidates import Counted, Key, parties_of
+from rare_audit.detection.combination import Combination, combination_of, first_target
 from rare_audit.detection.data import Counts
 from rare_audit.detection.event import (
     DAY,
     HOUR,
-    NO_TARGET,
     AuditEvent,
     Initiator,
     Target,
@@ -21,6 +20,7 @@ from rare_audit.detection.event import (
     may_count,
     targets_of,
 )
+from rare_audit.detection.floods import FloodLimits, Keeping
 from rare_audit.detection.met import Met
 from rare_audit.detection.rows import Drop, last_drop, property_rows, screened
 from rare_audit.detection.rule import ROW_COLUMNS, Exclusion, Ignored, Rule
@@ -35,8 +35,6 @@ LONGEST_REMEMBERED: Final = 1_024
 """Entries of what is remembered of how events look, and characters of each: at most 32 million of a kind."""
 TICKS_PER_HOUR: Final = TICKS_PER_DAY // 24
 
-Combination = tuple[str, str, str, str, str]
-"""OperationName, InitiatedByApp, InitiatedByIpAddress, TargetUserPrincipalName, TargetResourceName of an event."""
 Screen = tuple[Initiator | None, Drop | None]
 """What `screened` returns."""
 Glance = tuple[str, str, str | None]
@@ -51,21 +49,34 @@ class Detector:
     """
 
     def __init__(
-        self, rule: Rule, windows: Windows, *, by_property: bool = False, exclusions: Sequence[Exclusion] = ()
+        self,
+        rule: Rule,
+        windows: Windows,
+        *,
+        by_property: bool = False,
+        exclusions: Sequence[Exclusion] = (),
+        floods: FloodLimits | None = None,
     ) -> None:
-        """Prepare a pass. `exclusions` hide current events once found rare; those not enabled are left out."""
+        """Prepare a pass. `exclusions` hide current events once found rare; those not enabled are left out.
+
+        Past some limits rare combinations become one finding for an app and operation, `floods` being None for never.
+        That may take a second look at the windows' events, see `is_overflowing`. Not for the by-property variant.
+        """
         self.rule = rule
         self.windows = windows
         self.by_property = by_property
         self.counts = Counts(windows)
         self.seen: dict[Key, int] = {}
-        self.candidates: dict[tuple[int, Combination], Candidate] = {}
+        self.kept = Keeping(None if by_property else floods)
         self.on_first_tick = self.known = self.repeated = 0
         self.dropped: Counter[Drop] = Counter()
         self.dropped_rows: Counter[Drop] = Counter()
         self.odd: Counter[str] = Counter()
         self.first_odd: dict[str, tuple[str, str]] = {}
         self.exclusions = [(each.name, each.conditions) for each in exclusions if each.enabled]
+        self.excluded: Counter[str] = Counter()
+        """Events that are rare and excluded, by exclusion, so far as that is known and no candidate counts them."""
+        self._first_counts: Counts | None = None
         self._first_tick: dict[Key, int] = {}
         self._ignored = Ignored(rule.parameters)
         columns = [ROW_COLUMNS.index(column) for column in rule.key(by_property=by_property)]
@@ -75,6 +86,27 @@ class Detector:
         self._met = Met()
         self._glances: dict[Glance, Key] = {}
         self._screens: dict[tuple[str, str], Screen] = {}
+
+    @property
+    def is_overflowing(self) -> bool:
+        """Whether the windows' events, not those before, are to be fed once more, after `look_again`."""
+        return self.kept.is_overflowing
+
+    def look_again(self) -> None:
+        """Prepare for the windows' events once more: what is known by now is all there is to know."""
+        self.kept.look_again()
+        self._first_counts, self.counts = self.counts, Counts(self.windows)
+        self.on_first_tick = self.known = self.repeated = 0
+        self.dropped.clear()
+        self.dropped_rows.clear()
+        self._met = Met()
+
+    def looked_again(self) -> int:
+        """Return how many of the windows' events by apps did not come once more; counts are the first ones again."""
+        if self._first_counts is None:
+            return 0
+        again, self.counts = self.counts, self._first_counts
+        return max(0, self.counts.current()[1] - again.current()[1])
 
     def feed(self, events: Iterable[AuditEvent]) -> None:
         """Take events in."""
@@ -209,13 +241,18 @@ class Detector:
             return
         combination = combination_of(operation, initiator, first_target(targets))
         names = frozenset(row.name for _, row in counted)
-        if not self._remember(event, slot, combination, names):
-            candidate = self.candidates.setdefault((slot, combination), Candidate())
-            exclusion = self._exclusion(event, combination)
-            candidate.events[exclusion, names] += 1
-            if not exclusion:
-                keyed = [Counted(place, self.key(combination, row.name), row) for place, row in counted]
-                candidate.add(event, keyed, parties_of(event, initiator, targets))
+        if self._remember(event, slot, combination, names) or self.is_overflowing:
+            return
+        exclusion = self._exclusion(event, combination)
+        if exclusion and self.kept.is_second:
+            self.excluded[exclusion] += 1
+            return
+        candidate = self.kept.candidate(slot, combination)
+        candidate.events[exclusion, names] += 1
+        if not exclusion:
+            is_flood = (slot, operation, initiator.app) in self.kept.floods
+            keyed = [Counted(at, () if is_flood else self.key(combination, row.name), row) for at, row in counted]
+            candidate.add(event, keyed, parties_of(event, initiator, targets))
 
     def _remember(self, event: AuditEvent, slot: int, combination: Combination, names: frozenset[str]) -> bool:
         """Mark an event's keys; return whether it is known already, so that nothing need be kept of it."""
@@ -256,19 +293,3 @@ class Detector:
         """Tell whether the lookback of the window at `slot`, whose both ends count, holds the key, so far."""
         lookback = self.windows.lookback(self.seen.get(key, 0), slot)
         return bool(lookback or self._first_tick.get(key, 0) >> slot & 1)
-
-
-def first_target(targets: list[Target]) -> Target:
-    """`TargetResources.[0]`: an empty one where there is none."""
-    return targets[0] if targets else NO_TARGET
-
-
-def combination_of(operation: str, initiator: Initiator, target: Target) -> Combination:
-    """Return the columns that the rule extends an event by, and groups by."""
-    return (
-        operation,
-        initiator.app,
-        initiator.ip_address,
-        kql.lower(kql.to_string(target.user_principal_name)),
-        kql.lower(kql.to_string(target.display_name)),
-    )

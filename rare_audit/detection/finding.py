@@ -85,10 +85,24 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     texts: int = 0
 
 
+class FloodCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many different combinations a finding stands for, and users, resources and addresses in them, empty ones not.
+
+    Each of the combinations would be a finding of its own, were there fewer of them.
+    """
+
+    combinations: int
+    users: int
+    resources: int
+    addresses: int
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What one app did in one window that it did not do in the lookback. Times are ISO 8601 with seven decimals.
 
     `cut` says that there was more evidence, or more ids or targets, than is kept; `left_out` what `bounded` took away.
+    A `flood` is all that an app did in one operation: too much to be told one by one. Its address, user and resource
+    are empty, and what else is there is of all together.
     """
 
     id: str
@@ -114,6 +128,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     cut: bool
     history: History
     left_out: LeftOut = LeftOut()
+    flood: FloodCounts | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the 13 columns of the rule's result, in their order, as plain values."""

@@ -7,7 +7,8 @@ from operator import or_
 
 import msgspec
 
-from rare_audit.detection.detector import Combination, Detector
+from rare_audit.detection.combination import Combination
+from rare_audit.detection.detector import Detector
 from rare_audit.detection.finding import History, Seen
 
 
@@ -29,28 +30,36 @@ class Histories:
     variant, where the combination may be old and only the property new.
     """
 
-    def __init__(self, detector: Detector, apps: Iterable[str]) -> None:
-        """Gather the slots of these apps."""
-        self._apps = set(apps)
+    def __init__(self, detector: Detector, combinations: Iterable[Combination]) -> None:
+        """Gather the slots of these combinations and of their apps."""
+        asked = set(combinations)
+        self._apps = {app for _, app, *_ in asked}
         columns = detector.rule.parameters.key
         at_app, at_operation = columns.index("InitiatedByApp"), columns.index("OperationName")
         self._detector = detector
         self._slots: dict[tuple[str, ...], int] = defaultdict(int)
+        bases = {self._base_key(combination) for combination in asked}
         for key, slots in detector.seen.items() if self._apps else ():
             if key[at_app] in self._apps:
                 self._slots[key[at_app],] |= slots
                 self._slots[key[at_app], key[at_operation]] |= slots
-                self._slots["", *key[: len(columns)]] |= slots
+                if key[: len(columns)] in bases:
+                    self._slots["", *key[: len(columns)]] |= slots
 
-    def of(self, slot: int, combination: Combination) -> History:
-        """Return what the lookback of the window at `slot` knew of a combination and its parts."""
+    def of(self, slot: int, combination: Combination, *, is_flood: bool = False) -> History:
+        """Return what the lookback of the window at `slot` knew of a combination and its parts.
+
+        Of a flood's combinations it knew none.
+        """
         operation, app = combination[:2]
-        base_key = self._detector.key(combination, "")[: len(self._detector.rule.parameters.key)]
         return History(
             app=self._seen((app,), slot),
             app_and_operation=self._seen((app, operation), slot),
-            combination=self._seen(("", *base_key), slot),
+            combination=Seen(0, "") if is_flood else self._seen(("", *self._base_key(combination)), slot),
         )
+
+    def _base_key(self, combination: Combination) -> tuple[str, ...]:
+        return self._detector.key(combination, "")[: len(self._detector.rule.parameters.key)]
 
     def attendance(self) -> Attendance:
         """Return the slots in which these apps, and all apps together, were seen."""

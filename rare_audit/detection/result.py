@@ -6,9 +6,10 @@ import msgspec
 
 from rare_audit.detection import kql
 from rare_audit.detection.candidates import Candidate, Gathered, Part
+from rare_audit.detection.combination import Combination
 from rare_audit.detection.data import Data
-from rare_audit.detection.detector import Combination, Detector
-from rare_audit.detection.finding import Finding, content_id
+from rare_audit.detection.detector import Detector
+from rare_audit.detection.finding import Finding, FloodCounts, content_id
 from rare_audit.detection.funnel import Baseline, Current, Funnel, Reading
 from rare_audit.detection.history import Attendance, Histories
 from rare_audit.detection.rows import Drop
@@ -32,14 +33,15 @@ class _Group(msgspec.Struct, frozen=True):
     parts: dict[tuple[str, str, str], Part]
     gathered: Gathered
     events: int
+    flood: FloodCounts | None = None
 
 
 def conclude(detector: Detector, reading: Reading) -> Detection:
     """Return the findings of all windows and the funnel; `reading` is what the source counted."""
-    rare: Counter[str] = Counter()
+    rare: Counter[str] = Counter(detector.excluded)
     known = detector.known
     groups = []
-    for (slot, combination), candidate in detector.candidates.items():
+    for (slot, combination), candidate in detector.kept.candidates.items():
         events = 0
         for (exclusion, names), count in candidate.events.items():
             if not any(_is_rare(detector, slot, combination, name) for name in names):
@@ -50,7 +52,12 @@ def conclude(detector: Detector, reading: Reading) -> Detection:
         parts = {name: part for name, part in candidate.parts.items() if _is_rare(detector, slot, combination, name[2])}
         if parts:
             groups.append(_Group(slot, combination, parts, _gathered(detector, slot, candidate), events))
-    histories = Histories(detector, (group.combination[1] for group in groups))
+    for (slot, operation, app), flood in detector.kept.floods.items():
+        events = flood.whole.events.total()
+        rare[""] += events
+        combination = (operation, app, "", "", "")
+        groups.append(_Group(slot, combination, flood.whole.parts, flood.whole.gathered[()], events, flood.counts()))
+    histories = Histories(detector, (group.combination for group in groups))
     findings = sorted((_finding(detector, group, histories) for group in groups), key=_order)
     funnel = _funnel(detector, reading, rare, known, len(findings))
     return Detection(tuple(findings), funnel, histories.attendance(), detector.counts.data())
@@ -87,7 +94,7 @@ def _finding(detector: Detector, group: _Group, histories: Histories) -> Finding
     variant, day = "by-property" if detector.by_property else "", start_time[:10]
     names = tuple(sorted({name for _, _, name in group.parts}))
     return Finding(
-        id=content_id(detector.rule.id, variant, app, operation, upn, ip_address, resource, day),
+        id=content_id(detector.rule.id, variant, *_named(group), day),
         rule_id=detector.rule.id,
         variant=variant,
         day=day,
@@ -108,8 +115,15 @@ def _finding(detector: Detector, group: _Group, histories: Histories) -> Finding
         events=group.events,
         evidence=group.gathered.evidence(),
         cut=group.gathered.cut,
-        history=histories.of(group.slot, group.combination),
+        history=histories.of(group.slot, group.combination, is_flood=group.flood is not None),
+        flood=group.flood,
     )
+
+
+def _named(group: _Group) -> tuple[str, ...]:
+    """Return what an id is made of, apart from rule and day."""
+    operation, app, ip_address, upn, resource = group.combination
+    return ("flood", app, operation) if group.flood else (app, operation, upn, ip_address, resource)
 
 
 def _host(detector: Detector, names: tuple[str, ...], resource: str) -> str:

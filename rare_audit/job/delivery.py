@@ -89,12 +89,12 @@ class Desk:
             outcome.tried.add(incident.id)
             try:
                 memo = sink.deliver(incident, delivery.memo)
-            except RefusedError as error:
-                still_held()
-                outcome.refusals.append((delivery, incident, error))
             except ServiceError as error:
                 still_held()
-                self._fail(delivery, error, outcome)
+                if isinstance(error, RefusedError) and error.is_for_content:
+                    outcome.refusals.append((delivery, incident, error))
+                else:
+                    self._fail(delivery, error, outcome)
             else:
                 still_held()
                 self._record(delivery, incident.digest, memo)
@@ -109,7 +109,7 @@ class Desk:
         others = {*raised} - {incident.id for _, incident, _ in outcome.refusals}
         is_taking = bool(outcome.delivered) or (bool(outcome.refusals) and any(map(self._is_written, others)))
         for delivery, incident, error in outcome.refusals:
-            if error.is_for_content and is_taking:
+            if is_taking:
                 self.stores.deliveries.put(
                     msgspec.structs.replace(delivery, wanted=incident.digest, refused=incident.digest, failures=0)
                 )

@@ -164,11 +164,21 @@ class Job:
         return self._kept_and_delivered(run, by_day, sight, still_held)
 
     def _detect(self, windows: Windows, still_held: "partial[None]") -> Detection:
-        detector = Detector(self.rule, windows, exclusions=self.exclusions)
-        for batch in _batches(self.source.events(windows.origin, windows.end)):
+        detector = Detector(self.rule, windows, exclusions=self.exclusions, floods=self.options.floods)
+        self._feed(detector, windows.origin, windows.end, still_held)
+        reading = self.source.reading()
+        if detector.is_overflowing:
+            detector.look_again()
+            self._feed(detector, windows.start, windows.end, still_held)
+            missing = detector.looked_again()
+            if missing:
+                raise ServiceError(f"{missing:,} events by apps that were there did not come when asked for once more")
+        return conclude(detector, reading)
+
+    def _feed(self, detector: Detector, start: int, end: int, still_held: "partial[None]") -> None:
+        for batch in _batches(self.source.events(start, end)):
             detector.feed(batch)
             still_held()
-        return conclude(detector, self.source.reading())
 
     def _by_day(self, findings: Iterable[Finding]) -> dict[str, list[Finding]]:
         """Return findings as they may be kept, by day."""

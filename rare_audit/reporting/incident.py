@@ -10,6 +10,7 @@ import msgspec
 from rare_audit.detection.finding import Finding, content_id
 from rare_audit.detection.rule import Rule
 from rare_audit.reporting.coverage import Coverage
+from rare_audit.reporting.floods import flood_line
 from rare_audit.reporting.text import markdown, one_line
 
 TITLE_CAP: Final = 200
@@ -159,6 +160,8 @@ def _opening(rule: Rule, app: App, first: Finding) -> str:
 
 def _sentence(finding: Finding) -> str:
     names = [target for target in (finding.target_user_principal_name, finding.target_resource_name) if target]
+    if finding.flood:
+        names = [flood_line(finding.flood)]
     on = f" on {markdown(one_line(names[0], _NO_MORE))}" if names else ""
     properties = ", ".join(markdown(one_line(name, 60)) for name in finding.property_names[:5])
     count = "once" if finding.events == 1 else f"{finding.events} times"

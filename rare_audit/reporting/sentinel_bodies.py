@@ -12,6 +12,7 @@ import msgspec
 from rare_audit.detection.finding import Evidence, Finding, content_id
 from rare_audit.detection.kql import lower, string_literal
 from rare_audit.detection.ticks import day_after
+from rare_audit.reporting.floods import flood_line
 from rare_audit.reporting.incident import DESCRIPTION_CAP, TITLE_CAP, Incident
 from rare_audit.reporting.text import markdown, one_line, visible
 
@@ -185,7 +186,8 @@ def evidence_query(finding: Finding) -> str:
         (f"tolower({_TARGET}.displayName))", finding.target_resource_name),
     )
     lines = ["AuditLogs", f"| where TimeGenerated between ({bounds})"]
-    lines += [f"| where {column} {_compared(text)}" for column, text in columns]
+    of_all = columns[:2] if finding.flood else columns
+    lines += [f"| where {column} {_compared(text)}" for column, text in of_all]
     return "\n".join(lines)
 
 
@@ -251,6 +253,8 @@ def _cell(text: str, most: int) -> str:
 
 def _target(finding: Finding) -> str:
     """Return what a finding's operation was done to: the user, the resource, or both where they differ."""
+    if finding.flood:
+        return flood_line(finding.flood)
     return ", ".join(
         dict.fromkeys(
             name.strip()

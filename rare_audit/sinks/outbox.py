@@ -30,7 +30,7 @@ class Outbox:
         Raises ServiceError where the folder can't be written.
         """
         path = self.path_of(incident.id, incident.day)
-        content = json_safe(msgspec.json.format(msgspec.json.encode(incident).decode())).encode() + b"\n"
+        content = json_safe(msgspec.json.format(msgspec.json.encode(incident)).decode()).encode() + b"\n"
         try:
             if path.exists() and path.read_bytes() == content:
                 return ""

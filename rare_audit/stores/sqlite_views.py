@@ -69,6 +69,8 @@ _RUN: Final = {
     "Withdrawn": _count("changes.withdrawn"),
     "Incidents": _count("incidents"),
     "Delivered": _count("delivered"),
+    "Refused": _at("refused"),
+    "Unreadable": _at("unreadable"),
     "LookbackDays": _at("lookbackDays"),
     "RuleId": _at("ruleId"),
 }

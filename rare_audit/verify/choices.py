@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from rare_audit.detection.detector import combination_of, first_target
+from rare_audit.detection.combination import combination_of, first_target
 from rare_audit.detection.event import AuditEvent, json_text, targets_of
 from rare_audit.detection.finding import Activity, Finding
 from rare_audit.detection.rows import property_rows, screened

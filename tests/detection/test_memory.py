@@ -67,4 +67,4 @@ def test_long_names_are_not_remembered(place: str, day: str) -> None:
         tracemalloc.stop()
     assert in_use < MOST_BYTES
     assert sum(detector.counts.by_apps) == NAMES + 1
-    assert not detector.candidates
+    assert not detector.kept.candidates

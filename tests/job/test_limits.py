@@ -13,6 +13,7 @@ import pytest
 from rare_audit.detection.bounds import MOST_NAMES
 from rare_audit.detection.event import AuditEvent, decode_event
 from rare_audit.errors import ServiceError
+from rare_audit.job.delivery import MOST_FAILURES
 from rare_audit.job.outcome import MOST_NAMED
 from rare_audit.job.planning import new_run, whole_days
 from rare_audit.stores.deliveries import Deliveries
@@ -206,6 +207,17 @@ def test_a_sink_that_refuses_everything(world: World) -> None:
     assert len(Deliveries(world.table).pending(RULE.id)) == 2
     world.sink.refusing = set()
     assert len(world.run(MONDAY).delivered) == 2
+
+
+def test_a_right_that_is_missing_is_no_refusal(world: World) -> None:
+    """Where the sink lets nobody in, a few are tried and no more, whatever else it took before."""
+    world.run(MONDAY)
+    world.events += [event(f"{SUNDAY}T06:00:00Z", f"App {n}", "Consent", principal=f"p{n}") for n in range(20)]
+    world.sink.calls = []
+    world.sink.denied = True
+    with pytest.raises(ServiceError, match="21 incidents could not be delivered and stay queued"):
+        world.run(SUNDAY, MONDAY)
+    assert len(world.sink.calls) == MOST_FAILURES
 
 
 # Days as they are done

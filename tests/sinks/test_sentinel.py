@@ -404,7 +404,31 @@ def test_bookmark_refused(world: World) -> None:
     world.server.faults[6] = Fault(400)
     sentinel.deliver(BOTH, "")
     assert sentinel.notes == ["bookmarks were left out: Sentinel refused them as malformed (400)"]
+    assert sentinel.refused == 1
     assert list(_kept(world)["bookmarks"]) == [bookmark_id(ID, TWO)]
+
+
+def test_comment_refused(world: World) -> None:
+    """An incident whose evidence Sentinel won't take is there with its bookmarks; that is said, and not tried again."""
+    sentinel = world.sentinel()
+    world.server.faults[4] = Fault(400)
+    memo = sentinel.deliver(BOTH, "")
+    (note,) = sentinel.notes
+    assert note.startswith(f"the evidence comment of incident {ID} was left out: PUT incidents/{ID}/comments/")
+    assert (sentinel.refused, _messages(world), len(_kept(world)["bookmarks"])) == (1, [], 2)
+    world.sentinel().deliver(BOTH, memo)
+    assert _messages(world) == []
+
+
+def test_comment_not_allowed(world: World) -> None:
+    """What is no fault of the comment fails the delivery, to be repeated."""
+    sentinel = world.sentinel()
+    world.server.faults[4] = Fault(403)
+    with pytest.raises(ServiceError, match="Microsoft Sentinel Responder"):
+        sentinel.deliver(BOTH, "")
+    assert (sentinel.refused, sentinel.notes) == (0, [])
+    sentinel.deliver(BOTH, "")
+    assert len(_messages(world)) == 1
 
 
 # Races

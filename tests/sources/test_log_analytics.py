@@ -228,6 +228,17 @@ def test_coverage_counts_every_event_by_day(sample: LogAnalyticsServer, export: 
     assert source(sample).coverage(END + TICKS_PER_DAY, END + 2 * TICKS_PER_DAY) == {}
 
 
+def test_events_by_apps_are_those_that_the_engine_sees(sample: LogAnalyticsServer) -> None:
+    """What the workspace counts by itself is, day by day, what a run reads: else every run would miss some."""
+    windows = Windows.days(END - 2 * TICKS_PER_DAY, END, RULE.lookback_days)
+    detector = Detector(RULE, windows)
+    fetched = source(sample, rules=[RULE])
+    detector.feed(fetched.events(windows.origin, windows.end))
+    read = conclude(detector, fetched.reading()).data.days_by_apps
+    assert fetched.by_apps(windows.origin, windows.end) == read
+    assert sum(read.values()) > 500
+
+
 def test_last_event_and_latest_arrival(sample: LogAnalyticsServer, export: Path) -> None:
     """How fresh the log is can be told, and that there is none."""
     last = max(event.ticks for event in ExportFiles([export]).events(FIRST, END))

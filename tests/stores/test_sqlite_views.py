@@ -93,6 +93,8 @@ def run_row(one: Run) -> Row:
         "Withdrawn": len(one.changes.withdrawn),
         "Incidents": len(one.incidents),
         "Delivered": len(one.delivered),
+        "Refused": one.refused,
+        "Unreadable": one.unreadable,
         "LookbackDays": one.lookback_days,
         "RuleId": one.rule_id,
     }

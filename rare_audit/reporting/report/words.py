@@ -7,6 +7,7 @@ import msgspec
 
 from rare_audit.detection import kql
 from rare_audit.detection.finding import Finding
+from rare_audit.reporting.floods import flood_line
 from rare_audit.reporting.report.ranking import Novelty, novelty
 from rare_audit.reporting.text import one_line
 
@@ -117,6 +118,8 @@ def _deed(finding: Finding) -> Iterator[Piece]:
 
 def _so(finding: Finding) -> str:
     """Return in what the combination is new: the key holds the address and the user, and nothing more."""
+    if finding.flood:
+        return "in these"
     address, user = finding.initiated_by_ip_address, finding.target_user_principal_name
     if address and user:
         return "from this address for this user"
@@ -125,6 +128,9 @@ def _so(finding: Finding) -> str:
 
 def _circumstances(finding: Finding, *, dated: bool) -> Iterator[Piece]:
     target = _shown(finding.target_user_principal_name) or _shown(resource_name(finding))
+    if finding.flood:
+        yield Piece(f": {flood_line(finding.flood)}")
+        target = ""
     if target:
         yield Piece("; " if novelty(finding.history) is Novelty.PROPERTY else ": ")
         yield Piece(target, name=True, strong=True)
