@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rare_audit.detection.rule import Rule
 from rare_audit.dispatch import Dispatch
@@ -32,6 +32,19 @@ EMBEDDED_LEASE: Final = timedelta(seconds=60)
 """How long a killed run on this machine keeps the next one waiting."""
 LEASE: Final = timedelta(minutes=5)
 DATABASE: Final = "rare-audit.sqlite"
+TOKEN_PATIENCE: Final[Mapping[str, float]] = {
+    "retry_total": 3,
+    "retry_backoff_factor": 0.5,
+    "retry_backoff_max": 5,
+    "connection_timeout": 5,
+    "read_timeout": 10,
+    "timeout": 30,
+}
+"""How long the identity endpoint, on the app's own machine, is asked for a token, in azure-core's words.
+
+`read_timeout` is for an answer as a whole; no Retry-After is waited for longer than a pause. In all it takes 40 seconds
+at most: an attempt that begins in time may end later.
+"""
 OUTBOX: Final = "outbox"
 
 
@@ -218,8 +231,21 @@ def credential(client_id: str) -> "TokenCredential":
 
     One for the whole process: it keeps its tokens. `client_id` names a user-assigned identity, "" the system's.
     """
-    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415 - start-up counts
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - start-up counts
 
     if os.environ.get("IDENTITY_ENDPOINT"):
-        return ManagedIdentityCredential(client_id=client_id or None)
+        return managed_identity(client_id)
     return DefaultAzureCredential(managed_identity_client_id=client_id or None)
+
+
+def managed_identity(client_id: str, *, patience: Mapping[str, float] | None = None) -> "TokenCredential":
+    """Return the app's managed identity, by App Service's endpoint, which is asked for as long as `patience` has it."""
+    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 - start-up counts
+
+    from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - imports azure
+
+    tries = patience or TOKEN_PATIENCE
+    transport = BoundedTransport(
+        connect=tries["connection_timeout"], whole=tries["read_timeout"], longest_pause=tries["retry_backoff_max"]
+    )
+    return ManagedIdentityCredential(client_id=client_id or None, transport=transport, **dict[str, Any](tries))

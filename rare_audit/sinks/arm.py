@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rare_audit.places import Workspace
+from rare_audit.reporting.secrets import cause_of, error_line, unforeseen
 from rare_audit.reporting.text import one_line
-from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, harmless, reason, retry_after
+from rare_audit.sinks.patience import Patience, RefusedError, UnsettledError, again, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -133,7 +134,8 @@ class Arm:
     def _client(self) -> "PipelineClient[HttpRequest, HttpResponse]":
         from azure.core import PipelineClient  # noqa: PLC0415 - azure is imported when first used
         from azure.core.pipeline import policies  # noqa: PLC0415 - as above
-        from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - as above
+
+        from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - imports azure
 
         return PipelineClient(
             self._endpoint,
@@ -142,7 +144,7 @@ class Arm:
                 policies.UserAgentPolicy("rare-audit"),
                 policies.BearerTokenCredentialPolicy(self._credential(), self.scope),
             ],
-            transport=self._transport or RequestsTransport(connection_timeout=10, read_timeout=60),
+            transport=self._transport or BoundedTransport(connect=10, whole=60),
         )
 
     def _url(self, path: str, version: str) -> str:
@@ -157,9 +159,11 @@ class Arm:
         try:
             answer = self._client.send_request(HttpRequest(method, url, content=body, headers=headers))
         except ClientAuthenticationError as error:
-            raise RefusedError(f"no token for {self._endpoint}: {harmless(str(error))}") from error
+            raise RefusedError(f"no token for {self._endpoint}: {error_line(str(error))}") from cause_of(error)
         except AzureError as error:
-            raise UnsettledError(f"{self._endpoint} can't be reached: {harmless(str(error))}") from error
+            raise UnsettledError(f"{self._endpoint} can't be reached: {error_line(str(error))}") from cause_of(error)
+        except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
+            raise UnsettledError(f"{self._endpoint} could not be asked: {unforeseen(error)}") from cause_of(error)
         status = answer.status_code
         if status in (200, 201, 404):
             return answer

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rare_audit.errors import ServiceError
+from rare_audit.reporting.secrets import cause_of, unforeseen
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -21,7 +22,9 @@ PATIENCE: Final[Mapping[str, float]] = {
     "connection_timeout": 10,
     "read_timeout": 20,
 }
-"""How long a call is tried, in azure-storage-queue's words: pauses of 1, 4, 10 and 28 seconds, with jitter.
+"""How long a call is tried, in azure-storage-queue's words: pauses of 1, 4, 10 and 15 seconds, with jitter.
+
+`read_timeout` is for an answer as a whole, and no pause is longer than bounded_http has it.
 
 Its own default, 15 seconds and more, outlasts whoever waits for an HTTP answer.
 """
@@ -62,15 +65,16 @@ class RunQueue:
     @staticmethod
     @contextmanager
     def _explained(what: str) -> Iterator[None]:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415 - start-up counts
-
         from rare_audit.stores.table_calls import told  # noqa: PLC0415 - imports azure
 
         try:
             yield
-        except (AzureError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
             hint = f"the identity needs the role {_ROLE} on the storage account, or a connection string its key"
-            raise ServiceError(f"{what}: {told(error)}; {hint}") from None
+            status = getattr(error, "status_code", None)
+            said = told(error) or unforeseen(error)
+            answered = f"it answered {status}, {said}" if status else said
+            raise ServiceError(f"{what}: {answered}; {hint}") from cause_of(error)
 
 
 def by_connection_string(text: str, patience: Mapping[str, float] = PATIENCE) -> RunQueue:
@@ -100,4 +104,12 @@ def by_identity(
 def _options(patience: Mapping[str, float]) -> dict[str, Any]:
     from azure.storage.queue import TextBase64EncodePolicy  # noqa: PLC0415 - start-up counts
 
-    return {"message_encode_policy": TextBase64EncodePolicy(), **patience}
+    from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - imports azure
+
+    times = {"connect": patience["connection_timeout"], "whole": patience["read_timeout"]}
+    return {
+        "message_encode_policy": TextBase64EncodePolicy(),
+        "permit_redirects": False,
+        "transport": BoundedTransport(**times),
+        **patience,
+    }

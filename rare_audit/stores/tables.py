@@ -33,7 +33,7 @@ PATIENCE: Final[Mapping[str, float]] = {
 """How long a call is tried, in azure-core's words: pauses of 0, 1, 2, 4, 8 and 15 seconds, two minutes in all.
 
 Storage moves an overloaded partition within some ten seconds; the job's lease lasts five minutes, and no call may
-outlive it. A Retry-After is waited for however long it is; the Table service is not documented to send one.
+outlive it. `read_timeout` is for an answer as a whole, and no Retry-After is waited for longer than a pause.
 """
 _NAME: Final = re.compile("[A-Za-z][A-Za-z0-9]{2,62}")
 

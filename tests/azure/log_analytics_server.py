@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -85,6 +85,21 @@ class Exchange:
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
+        self.hang_up()
+
+    def drip(self, body: bytes, length: int, seconds: float) -> None:
+        """Send a response that claims `length` bytes, `seconds` before each of those that there are."""
+        handler = self._handler
+        handler.server.finished(handler, 200)
+        handler.send_response(200)
+        handler.send_header("Content-Type", JSON)
+        handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        with suppress(OSError):  # whoever asked has gone
+            for at in range(len(body)):
+                time.sleep(seconds)
+                handler.wfile.write(body[at : at + 1])
+                handler.wfile.flush()
         self.hang_up()
 
     def hang_up(self) -> None:
