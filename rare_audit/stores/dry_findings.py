@@ -1,12 +1,14 @@
 """What dry runs found, on a table: a partition for each run, apart from all that counts."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from rare_audit.ports import Entity, Table
 from rare_audit.records import KeptFinding, Run
 from rare_audit.stores.bodies import BODY, pack, unpack
 from rare_audit.stores.keys import key_of
+from rare_audit.stores.set_aside import SetAside
 
 _DAYS: Final = "dry-days"
 
@@ -14,8 +16,9 @@ _DAYS: Final = "dry-days"
 class DryFindings:
     """ports.DryFindingStore."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, aside: SetAside | None = None) -> None:
         self._table = table
+        self._aside = aside or SetAside()
 
     def keep(self, run: Run, findings: Iterable[KeptFinding]) -> None:
         """Write a dry run's findings; done twice, they are there once."""
@@ -24,8 +27,10 @@ class DryFindings:
             self._table.put(Entity(_partition(key_of(run.id)), one.finding.id, {BODY: pack(one)}))
 
     def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
-        """Return what a dry run found, ordered by id."""
-        return tuple(unpack(entity, KeptFinding) for entity in self._table.query(_partition(key_of(run_id))))
+        """Return what a dry run found, ordered by id; a row that can't be read is set aside."""
+        rows = self._table.query(_partition(key_of(run_id)))
+        found = (self._aside.read(partial(unpack, entity, KeptFinding)) for entity in rows)
+        return tuple(one for one in found if one)
 
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of dry runs that started before the UTC day `before_day` (`YYYY-MM-DD`).

@@ -86,10 +86,14 @@ def _weight(value: Property) -> int:
             return 8
 
 
-def decode(partition: str, row: str, stored: Mapping[str, Any]) -> dict[str, Value]:
+class UnpackError(ServiceError):
+    """Packed text of a row is not whole: something else wrote it, or cut it."""
+
+
+def decode(stored: Mapping[str, Any]) -> dict[str, Value]:
     """Return the values of an entity that azure-data-tables read; properties that are nobody's are left out.
 
-    ServiceError where packed text is not whole: the row was written by something else.
+    UnpackError where packed text is not whole: the row was written by something else.
     """
     values: dict[str, Value] = {}
     packed: dict[str, dict[int, bytes]] = defaultdict(dict)
@@ -103,5 +107,5 @@ def decode(partition: str, row: str, stored: Mapping[str, Any]) -> dict[str, Val
             text = zlib.decompress(b"".join(chunks[number] for number in range(len(chunks))))
             values[name] = text.decode("utf-8", "surrogatepass")
         except (zlib.error, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise ServiceError(f"the stored row {partition} {row} has no readable {name}") from error
+            raise UnpackError(f"has no readable {name}") from error
     return values

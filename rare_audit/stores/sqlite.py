@@ -176,4 +176,10 @@ def _log_ahead(connection: sqlite3.Connection, patience: float) -> None:
 
 def _entity(found: tuple[Any, ...]) -> Entity:
     partition, row, etag, body = found
-    return Entity(partition, row, json.loads(body.decode("utf-8", "surrogatepass")), etag)
+    try:
+        values = json.loads(body.decode("utf-8", "surrogatepass"))
+    except (ValueError, AttributeError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        return Entity(partition, row, {}, str(etag), unreadable="holds no JSON object")
+    return Entity(partition, row, values, str(etag))

@@ -11,7 +11,7 @@ import msgspec
 
 from rare_audit.ports import ConflictError, Entity
 from rare_audit.stores.keys import LONGEST, check_key
-from rare_audit.stores.properties import MARK, decode, encode
+from rare_audit.stores.properties import MARK, UnpackError, decode, encode
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -157,7 +157,11 @@ def _checked(table: str) -> str:
 
 def _entity(found: Any) -> Entity:
     partition, row = found["PartitionKey"], found["RowKey"]
-    return Entity(partition, row, decode(partition, row, found), str(found.metadata["etag"]))
+    etag = str(found.metadata["etag"])
+    try:
+        return Entity(partition, row, decode(found), etag)
+    except UnpackError as error:
+        return Entity(partition, row, {}, etag, unreadable=str(error))
 
 
 def _key_part(bound: str) -> str:
