@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rare_audit.detection.rule import Rule
 from rare_audit.dispatch import Dispatch
@@ -78,22 +79,45 @@ def embedded_job(source: EventSource, home: Path) -> Iterator[Job]:
         )
 
 
-@contextmanager
-def azure(settings: Settings) -> Iterator[Dispatch]:
-    """Yield the job in Azure, and all that is asked of it; nothing is connected before it is needed.
+class Deployed:
+    """What a process keeps of the job in Azure, for any number of runs and requests: rule, exclusions, and clients.
 
-    Raises RuleError, SettingsError.
+    Threads may share it. Use it as a context manager, or close it.
     """
-    workspace, clock = settings.workspace, SystemClock()
-    rule = load_rule(workspace.rule)
-    with table(settings.tables, workspace.client_id) as kept:
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the rule and the exclusions; nothing is connected before it is needed. Raises RuleError."""
+        workspace = settings.workspace
+        self._settings = settings
+        self._rule = load_rule(workspace.rule)
+        self._exclusions = load_exclusions(workspace.exclusions)
+        self._table = table(settings.tables, workspace.client_id)
+        self._queue = run_queue(settings)
+        self._arm = arm(settings, settings.sentinel) if settings.sentinel else None
+        self._findings = findings_table(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the clients; the next use opens them again."""
+        for client in (self._table, self._queue, self._arm, self._findings):
+            if client is not None:
+                client.close()
+
+    def dispatch(self) -> Dispatch:
+        """Return the job and all that is asked of it, for one run or request: it notes what it met."""
+        settings, workspace, clock = self._settings, self._settings.workspace, SystemClock()
         job = Job(
-            rule=rule,
-            exclusions=load_exclusions(workspace.exclusions),
-            source=log_analytics(workspace, rule),
-            stores=stores_on(kept, clock, LEASE),
-            sink=_sentinel(settings),
-            table=findings_table(settings),
+            rule=self._rule,
+            exclusions=self._exclusions,
+            source=log_analytics(workspace, self._rule),
+            stores=stores_on(self._table, clock, LEASE),
+            sink=self._sentinel(),
+            table=self._findings,
             clock=clock,
             options=Options(
                 min_days=workspace.min_days,
@@ -103,7 +127,24 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
             ),
             watch=_watch(),
         )
-        yield Dispatch(job, run_queue(settings), settings.catch_up_days, settings.late_days)
+        return Dispatch(job, self._queue, settings.catch_up_days, settings.late_days)
+
+    def _sentinel(self) -> IncidentSink | None:
+        if self._arm is None:
+            return None
+        from rare_audit.sinks.sentinel import Sentinel  # noqa: PLC0415 - start-up counts
+
+        return Sentinel(self._arm, bookmarks=self._settings.bookmarks, mappings=self._rule.entity_mappings)
+
+
+@contextmanager
+def azure(settings: Settings) -> Iterator[Dispatch]:
+    """Yield the job in Azure, and all that is asked of it; nothing is connected before it is needed.
+
+    Raises RuleError, SettingsError.
+    """
+    with Deployed(settings) as deployed:
+        yield deployed.dispatch()
 
 
 @contextmanager
@@ -165,14 +206,6 @@ def log_analytics(settings: WorkspaceSettings, *rules: Rule, patience: "Patience
         rules=rules,
         patience=patience,
     )
-
-
-def _sentinel(settings: Settings) -> IncidentSink | None:
-    if settings.sentinel is None:
-        return None
-    from rare_audit.sinks.sentinel import Sentinel  # noqa: PLC0415 - start-up counts
-
-    return Sentinel(arm(settings, settings.sentinel), bookmarks=settings.bookmarks)
 
 
 def arm(settings: Settings, workspace: Workspace, *, patience: "SinkPatience | None" = None) -> "Arm":

@@ -1,6 +1,8 @@
 """The HTTP API, without HTTP: what is asked, and what is answered."""
 
 import json
+import re
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,6 +109,25 @@ def test_no_json(world: World, body: bytes) -> None:
     assert told["title"]
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "the body is empty: .* in chunks, without a Content-Length"),
+        (b" \r\n", "the body is empty"),
+        (b'\xef\xbb\xbf{"date": "2026-03-15"}', "a byte-order mark of UTF-8"),
+        ('{"date": "2026-03-15"}'.encode("utf-16"), "a byte-order mark of UTF-16"),
+        ('\ufeff{"date": "2026-03-15"}'.encode("utf-16-be"), "a byte-order mark of UTF-16"),
+        ('{"reason": "naïve"}'.encode("latin-1"), "perhaps it is Latin-1 .*: byte 15 is 0xEF; send JSON in UTF-8"),
+        (b"date=2026-03-15", "the body is no JSON"),
+    ],
+)
+def test_what_a_body_is_instead(world: World, body: bytes, said: str) -> None:
+    """Whoever sent it learns what it is."""
+    status, told, _ = _post(world, body)
+    assert (status, told["title"]) == (400, "The request can't be read")
+    assert re.search(said, told["detail"])
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.dictionaries(
@@ -193,7 +214,7 @@ def test_health(health: HealthStatus, status: int) -> None:
 def test_cached() -> None:
     """Asked again within a minute, what was known is told; then it is looked up anew."""
     now, made = [0.0], list[float]()
-    cached: api.Cached[str] = api.Cached(60, lambda: now[0])
+    cached: api.Cached[str] = api.Cached("0", 60, lambda: now[0])
 
     def make() -> str:
         made.append(now[0])
@@ -202,3 +223,35 @@ def test_cached() -> None:
     for at, expected in ((0, "1"), (59.9, "1"), (60, "2"), (61, "2"), (120, "3")):
         now[0] = at
         assert cached.get(make) == expected
+
+
+def test_cached_keeps_nobody_waiting() -> None:
+    """While one caller looks up, however slowly, all others get the last value at once; its age counts from the end."""
+    now, going_on, others = [0.0], threading.Event(), list[str]()
+    cached: api.Cached[str] = api.Cached("unknown", 60, lambda: now[0])
+
+    def slow(value: str) -> str:
+        others.extend(cached.get(lambda: "never made") for _ in range(30))
+        now[0] += 90
+        return value
+
+    assert cached.get(lambda: slow("first")) == "first"
+    assert others == ["unknown"] * 30
+    now[0] += 59
+    assert cached.get(lambda: "never made") == "first"
+    others.clear()
+    now[0] += 2
+    thread = threading.Thread(target=lambda: cached.get(lambda: "second" if going_on.wait(10) else "late"))
+    thread.start()
+    assert {cached.get(lambda: "never made") for _ in range(100)} == {"first"}
+    going_on.set()
+    thread.join()
+    assert cached.get(lambda: "never made") == "second"
+
+
+def test_cached_lookup_that_fails() -> None:
+    """What is raised reaches its caller, and the next one looks up again."""
+    cached: api.Cached[str] = api.Cached("unknown", 60, lambda: 0)
+    with pytest.raises(ZeroDivisionError):
+        cached.get(lambda: str(1 // 0))
+    assert cached.get(lambda: "well") == "well"

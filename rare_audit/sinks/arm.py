@@ -75,6 +75,12 @@ class Arm:
         self._patience = patience or Patience()
         self._transport = transport
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
     def again(self, attempt: Callable[[], T]) -> T:
         """Return what `attempt` returns, repeated while it raises UnsettledError and patience lasts.
 

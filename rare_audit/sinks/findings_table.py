@@ -82,6 +82,12 @@ class FindingsTable:
             told |= {_short(row.finding_id): _short(row.revision) for row, _ in part}
             yield Uploaded(len(part), msgspec.json.encode(_Memo(self.place.rule_id, told)).decode())
 
+    def close(self) -> None:
+        """Close the connections; the next upload opens new ones."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
     def _read(self, memo: str) -> _Memo:
         if not memo:
             return _Memo(self.place.rule_id)

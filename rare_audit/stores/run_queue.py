@@ -1,6 +1,7 @@
 """The queue that runs wait in, in Azure Queue Storage. Nothing of Azure is imported before the first message."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -31,11 +32,29 @@ Its own default, 15 seconds and more, outlasts whoever waits for an HTTP answer.
 
 
 class RunQueue:
-    """ports.RunQueue. A message is `{"run": id}`, base64 as host.json's messageEncoding has it."""
+    """ports.RunQueue. A message is `{"run": id}`, base64 as host.json's messageEncoding has it.
+
+    Threads may share it.
+    """
 
     def __init__(self, connect: "Callable[[], QueueClient]") -> None:
         """Keep `connect` for the first message; by_connection_string and by_identity make it."""
         self._connect = connect
+        self._lock = threading.Lock()
+        self._connected: QueueClient | None = None
+
+    def close(self) -> None:
+        """Close what was opened; another message opens it again."""
+        with self._lock:
+            if self._connected:
+                self._connected.close()
+            self._connected = None
+
+    def _client(self) -> "QueueClient":
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
 
     def send(self, run_id: str, delay: int = 0) -> None:
         """Send a message about a run, to be seen in `delay` seconds; the queue is made where it is not there.
@@ -45,7 +64,8 @@ class RunQueue:
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - start-up counts
 
         content = json.dumps({"run": run_id})
-        with self._explained(f"no message could be sent to the queue {QUEUE}"), self._connect() as client:
+        with self._explained(f"no message could be sent to the queue {QUEUE}"):
+            client = self._client()
             try:
                 client.send_message(content, visibility_timeout=delay, time_to_live=_FOR_GOOD)
             except ResourceNotFoundError:
@@ -56,7 +76,8 @@ class RunQueue:
         """Return about how many messages the queue holds, None where it is not there yet. Raises ServiceError."""
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - start-up counts
 
-        with self._explained(f"the queue {QUEUE} can't be looked at"), self._connect() as client:
+        with self._explained(f"the queue {QUEUE} can't be looked at"):
+            client = self._client()
             try:
                 return int(client.get_queue_properties().approximate_message_count or 0)
             except ResourceNotFoundError:
