@@ -69,7 +69,7 @@ def findings(req: func.HttpRequest) -> func.HttpResponse:
     """Show what a run found."""
     from rare_audit import api  # noqa: PLC0415
 
-    return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"], req.params.get("offset", "")))
+    return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"], req.params.get("after", "")))
 
 
 @app.route(route="openapi.json", methods=["GET"])

@@ -3,6 +3,7 @@
 import json
 import logging
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -126,9 +127,12 @@ class Dispatch:
         run = self._named(message)
         return None if run is None else self._given_up(run)
 
-    def findings(self, run: Run) -> tuple[RunFinding, ...]:
-        """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
-        return findings_of(self.stores, run)
+    def findings(self, run: Run, day: str = "", after: str = "") -> Iterator[RunFinding]:
+        """Yield what a run found, confirmed, changed and withdrew, as it is kept now, by day and id.
+
+        With `day` and `after`, only what follows that finding of that day.
+        """
+        return each_finding(self.stores, run, day, after)
 
     def health(self) -> Literal["never-run", "ok", "stale"]:
         """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago.
@@ -235,12 +239,21 @@ def _is_unconfirmed(run: Run) -> bool:
 
 def findings_of(stores: Stores, run: Run) -> tuple[RunFinding, ...]:
     """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
+    return tuple(each_finding(stores, run))
+
+
+def each_finding(stores: Stores, run: Run, day: str = "", after: str = "") -> Iterator[RunFinding]:
+    """Yield what `findings_of` returns, but only what follows the finding `after` of a day; no more is read than taken.
+
+    Those of a dry run are ordered by their ids alone.
+    """
     if run.dry_run:
-        return tuple(RunFinding("new", one) for one in stores.dry_findings.of_run(run.id))
+        yield from (RunFinding("new", one) for one in stores.dry_findings.each(run.id, after))
+        return
     kinds = run.changes.by_id()
-    return tuple(
-        RunFinding(kinds[kept.finding.id], kept)
-        for day in (days_of(run) if kinds else ())
-        for kept in stores.findings.of_day(run.rule_id, day)
-        if kept.finding.id in kinds
-    )
+    for each in days_of(run) if kinds else ():
+        if each < day:
+            continue
+        for kept in stores.findings.each(run.rule_id, each, after if each == day else ""):
+            if kept.finding.id in kinds:
+                yield RunFinding(kinds[kept.finding.id], kept)

@@ -136,6 +136,10 @@ class FindingStore(Protocol):
         """Return all that is kept of a UTC day, withdrawn findings too, ordered by id."""
         ...
 
+    def each(self, rule_id: str, day: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_day` returns, of ids greater than `after`; no more is read than is taken."""
+        ...
+
     def keep(self, kept: Iterable[KeptFinding]) -> None:
         """Write findings, each replacing what was kept under its id."""
         ...
@@ -166,6 +170,10 @@ class DryFindingStore(Protocol):
 
     def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
         """Return what a dry run found, ordered by id."""
+        ...
+
+    def each(self, run_id: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_run` returns, of ids greater than `after`; no more is read than is taken."""
         ...
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 
 from rare_audit import api
 from rare_audit.api.messages import HealthStatus
+from rare_audit.ports import Entity
 from rare_audit.records import State
+from rare_audit.stores.findings import Findings
+from tests.fakes import FailingTable
 from tests.job_world import World, event
 from tests.terminal import assert_nothing_obeyed
 
@@ -255,3 +259,49 @@ def test_cached_lookup_that_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         cached.get(lambda: str(1 // 0))
     assert cached.get(lambda: "well") == "well"
+
+
+def test_findings_page_by_page(tmp_path: Path) -> None:
+    """All pages together are all findings, each once, and reading them costs no more than once over all rows."""
+    events = [
+        event(f"{day}T03:00:00Z", f"App {number}", "Consent", principal=f"p{number}")
+        for day, numbers in ((SUNDAY, range(600)), (MONDAY, range(600, 1_200)))
+        for number in numbers
+    ]
+    world = World(tmp_path / "outbox", events)
+    _, told, _ = _post(world, {"from": SUNDAY, "to": MONDAY})
+    world.dispatch().take(json.dumps({"run": told["id"]}))
+    counting = Counted(world.table)
+    dispatch = world.dispatch(findings=Findings(counting))
+    seen: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        answer = _told(api.get_findings(dispatch, told["id"], after))
+        assert answer["total"] == 1_200
+        assert len(answer["findings"]) <= 500
+        seen += [one["kept"]["finding"]["id"] for one in answer["findings"]]
+        after = answer["next"]
+    assert len(seen) == len(set(seen)) == 1_200
+    assert counting.rows < 1_200 + 10
+    assert set(seen) == set(world.last_run().changes.new)
+
+
+@pytest.mark.parametrize(
+    "after", ["5", "2026-03-15", "2026-03-15.", "2026-03-15.x'y", "٢٠٢٦-03-15.a", "2026-03-15.a\n"]
+)
+def test_no_such_place(world: World, after: str) -> None:
+    """What is no `next` of an answer is refused."""
+    answer = api.get_findings(world.dispatch(), "run", after)
+    assert (answer.status, _told(answer)["field"]) == (400, "after")
+
+
+class Counted(FailingTable):
+    """Counts the rows that queries gave."""
+
+    rows = 0
+
+    def query(self, partition: str, *, first: str = "", last: str = "\x7f") -> Iterator[Entity]:
+        """Yield rows in order."""
+        for entity in super().query(partition, first=first, last=last):
+            self.rows += 1
+            yield entity

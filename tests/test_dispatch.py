@@ -400,7 +400,7 @@ def test_one_row_ends_nothing(world: World, partition: str, body: str) -> None:
     for run in (due, asked):
         assert (_take(world, run) or run).state is State.DONE
     assert world.dispatch().health() == "ok"
-    assert world.dispatch().findings(_stored(world, asked))
+    assert list(world.dispatch().findings(_stored(world, asked)))
     assert len(world.runs()) >= 2
     if partition == "findings.":
         (note,) = _stored(world, asked).notes
@@ -468,7 +468,7 @@ def test_findings_of_a_run_without_any(world: World) -> None:
     run = _take(world, _ask(world, SATURDAY, SATURDAY))
     assert run is not None
     counting = FailingTable(world.table)
-    assert world.dispatch(findings=None).findings(run) == ()
+    assert tuple(world.dispatch(findings=None).findings(run)) == ()
     assert counting.calls == 0
 
 

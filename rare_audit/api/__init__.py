@@ -1,8 +1,10 @@
 """The HTTP API: requests to runs and back, free of the Functions library."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -30,6 +32,7 @@ from rare_audit.reporting.secrets import unforeseen
 _MOST_BYTES: Final = 10_000
 _MOST_DIGITS: Final = 7
 _SAFE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_PLACE: Final = re.compile(r"(?:(?P<day>\d{4}-\d{2}-\d{2})\.(?P<id>[0-9a-f-]{1,64}))?", re.ASCII)
 PROBLEM: Final = "application/problem+json"
 _MARKS: Final = {
     b"\xef\xbb\xbf": "a byte-order mark of UTF-8",
@@ -81,18 +84,20 @@ def get_run(dispatch: Dispatch, run_id: str) -> Answer:
     return _json(200, run, **({} if run.state.ended else {"Retry-After": "5"}))
 
 
-def get_findings(dispatch: Dispatch, run_id: str, offset: str = "") -> Answer:
-    """Return what a run found, confirmed, changed and withdrew, from an offset on; or 404."""
-    start = _number(offset, 0)
-    if start < 0:
-        return problem(400, "No such place", "offset: expected a number from 0", field="offset")
+def get_findings(dispatch: Dispatch, run_id: str, after: str = "") -> Answer:
+    """Return what a run found, confirmed, changed and withdrew, after what was returned before; or 404."""
+    place = _PLACE.fullmatch(after)
+    if place is None:
+        return problem(400, "No such place", "after: expected the `next` of an earlier answer", field="after")
     run = dispatch.stores.runs.get(run_id)
     if run is None:
         return _unknown()
-    found = dispatch.findings(run)
-    end = start + MOST_FINDINGS
-    after = end if end < len(found) else None
-    return _json(200, FindingList(run.id, run.state, len(found), after, found[start:end]))
+    found = tuple(islice(dispatch.findings(run, place["day"] or "", place["id"] or ""), MOST_FINDINGS + 1))
+    page = found[:MOST_FINDINGS]
+    more = len(found) > MOST_FINDINGS
+    following = f"{page[-1].kept.finding.day}.{page[-1].kept.finding.id}" if more else None
+    total = len(run.changes.by_id())
+    return _json(200, FindingList(run.id, run.state, total, following, page))
 
 
 def get_report(dispatch: Dispatch, run_id: str) -> Answer:

@@ -48,7 +48,7 @@ class IncompleteAnswerError(ServiceError):
     """An answer that is not the whole result. Asked for less, the service may send all of it."""
 
 
-class _TokenRefusedError(ServiceError):
+class TokenRefusedError(ServiceError):
     """A token was not accepted, which may pass once, as where the service and the identity disagree for a moment."""
 
 
@@ -143,7 +143,7 @@ class Connection:
         while not halt.is_set():
             try:
                 return self._attempt(question, deadline, halt)
-            except _TokenRefusedError:
+            except TokenRefusedError:
                 if refused:
                     raise
                 refused, pause = True, self._patience.pause(tried, None)
@@ -246,7 +246,7 @@ def _refusal(status: int, headers: Mapping[str, str], reason: str) -> Exception:
         return IncompleteAnswerError(f"the service answered {what}")
     if status in _PASSING:
         return _PassingError(f"the service answered {what}", _asked_pause(headers))
-    kind = _TokenRefusedError if status == HTTPStatus.UNAUTHORIZED else ServiceError
+    kind = TokenRefusedError if status == HTTPStatus.UNAUTHORIZED else ServiceError
     return kind(f"{_REMEDY.get(status, 'Log Analytics refused')} ({what})")
 
 

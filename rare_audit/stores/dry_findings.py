@@ -28,9 +28,13 @@ class DryFindings:
 
     def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
         """Return what a dry run found, ordered by id; a row that can't be read is set aside."""
-        rows = self._table.query(_partition(key_of(run_id)))
+        return tuple(self.each(run_id))
+
+    def each(self, run_id: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_run` returns, of ids greater than `after`; no more is read than is taken."""
+        rows = self._table.query(_partition(key_of(run_id)), first=f"{after}\0" if after else "")
         found = (self._aside.read(partial(unpack, entity, KeptFinding)) for entity in rows)
-        return tuple(one for one in found if one)
+        yield from (one for one in found if one)
 
     def expired(self, before_day: str) -> Iterator[tuple[str, str]]:
         """Yield the keys of the rows of dry runs that started before the UTC day `before_day` (`YYYY-MM-DD`).

@@ -26,9 +26,13 @@ class Findings:
 
         A row that can't be read is set aside: found again, the finding is new.
         """
-        rows = self._table.query(_day(rule_id, day))
+        return tuple(self.each(rule_id, day))
+
+    def each(self, rule_id: str, day: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_day` returns, of ids greater than `after`; no more is read than is taken."""
+        rows = self._table.query(_day(rule_id, day), first=f"{after}\0" if after else "")
         found = (self._aside.read(partial(unpack, entity, KeptFinding)) for entity in rows)
-        return tuple(one for one in found if one)
+        yield from (one for one in found if one)
 
     def keep(self, kept: Iterable[KeptFinding]) -> None:
         """Write the findings that differ from what is kept under their ids; of two under one id the last counts."""

@@ -86,8 +86,8 @@ def _weight(value: Property) -> int:
             return 8
 
 
-class UnpackError(ServiceError):
-    """Packed text of a row is not whole: something else wrote it, or cut it."""
+class UnpackError(Exception):
+    """Packed text of a row is not whole: something else wrote it, or cut it. Nobody but the table meets it."""
 
 
 def decode(stored: Mapping[str, Any]) -> dict[str, Value]:

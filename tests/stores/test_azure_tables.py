@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rare_audit.errors import ServiceError
 from rare_audit.ports import Entity, Table
-from rare_audit.stores.properties import decode, encode
+from rare_audit.stores.properties import UnpackError, decode, encode
 from rare_audit.stores.tables import AzureTable, by_connection_string, by_identity
 from tests.azure.azurite import Azurite, TokenInHand, token
 from tests.project import azure_imported_by
@@ -178,7 +178,7 @@ def test_packed_text_that_lost_a_piece() -> None:
     pieces = [name for name in whole if name.startswith("z")]
     assert len(pieces) == 3
     for piece in pieces:
-        with pytest.raises(ServiceError, match="no readable text"):
+        with pytest.raises(UnpackError, match="no readable text"):
             decode({name: value for name, value in whole.items() if name != piece})
 
 
