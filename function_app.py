@@ -1,19 +1,21 @@
 """Azure Functions entry: triggers only. Parse, hand over, answer; all else is in the package."""
 
+import atexit
 import functools
 import logging
 import os
+import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rare_audit.api import Answer, Cached
     from rare_audit.api.messages import HealthStatus
+    from rare_audit.app import Deployed
     from rare_audit.dispatch import Dispatch
 
 # Start-up counts: the package is imported where it is used, and the clients of Azure by it when they first are.
@@ -21,29 +23,27 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 _log = logging.getLogger(__name__)
 logging.getLogger("azure").setLevel(logging.WARNING)  # else Azure's clients log each of their requests, over many lines
 _QUEUE = "rare-audit-runs"
+_making = threading.Lock()
 
 
 # The schedule is read here with a default: an unset %SETTING% would keep the whole app from being indexed.
 @app.timer_trigger(arg_name="timer", schedule=os.environ.get("RARE_AUDIT_SCHEDULE") or "0 30 1 * * *")
 def daily(timer: func.TimerRequest) -> None:
     """Have the days done that are due."""
-    with _dispatch() as dispatch:
-        run = dispatch.daily(past_due=timer.past_due)
+    run = _dispatch().daily(past_due=timer.past_due)
     _log.info("run %s: %s to %s is due", run.id, run.first_day, run.last_day)
 
 
 @app.queue_trigger(arg_name="message", queue_name=_QUEUE, connection="AzureWebJobsStorage")
 def run_days(message: func.QueueMessage) -> None:
     """Do one run."""
-    with _dispatch() as dispatch:
-        dispatch.take(_text(message))
+    _dispatch().take(_text(message))
 
 
 @app.queue_trigger(arg_name="message", queue_name=f"{_QUEUE}-poison", connection="AzureWebJobsStorage")
 def poison(message: func.QueueMessage) -> None:
     """Close a run that was tried too often."""
-    with _dispatch() as dispatch:
-        dispatch.poisoned(_text(message))
+    _dispatch().poisoned(_text(message))
 
 
 @app.route(route="runs", methods=["GET", "POST"])
@@ -69,7 +69,7 @@ def findings(req: func.HttpRequest) -> func.HttpResponse:
     """Show what a run found."""
     from rare_audit import api  # noqa: PLC0415
 
-    return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"], req.params.get("offset", "")))
+    return _answered(lambda dispatch: api.get_findings(dispatch, req.route_params["id"], req.params.get("after", "")))
 
 
 @app.route(route="openapi.json", methods=["GET"])
@@ -88,7 +88,7 @@ def report(req: func.HttpRequest) -> func.HttpResponse:
     return _answered(lambda dispatch: api.get_report(dispatch, req.route_params["id"]))
 
 
-@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route(route="health", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - nothing is asked but that
     """Tell whether the job is alive."""
     from rare_audit import api  # noqa: PLC0415
@@ -101,27 +101,35 @@ def _known_health() -> "Cached[HealthStatus]":
     """Return what remembers the health for a minute: anybody may ask, and storage is not to be asked each time."""
     from rare_audit.api import Cached  # noqa: PLC0415
 
-    return Cached(60, time.monotonic)
+    return Cached("unknown", 60, time.monotonic)
 
 
 def _health_now() -> "HealthStatus":
-    from rare_audit.errors import RareAuditError  # noqa: PLC0415
+    from rare_audit import api  # noqa: PLC0415
 
     try:
-        with _dispatch() as dispatch:
-            return dispatch.health()
-    except RareAuditError as error:
-        _log.error("no health can be told: %s", error)
+        return _dispatch().health()
+    except Exception as error:  # noqa: BLE001 - whatever it is, anybody may ask
+        _log.error("no health can be told: %s", api.reason(error))
         return "unknown"
 
 
-@contextmanager
-def _dispatch() -> "Iterator[Dispatch]":
-    from rare_audit.app import azure  # noqa: PLC0415
+def _dispatch() -> "Dispatch":
+    """Return what takes one invocation's requests, on the clients of this process."""
+    with _making:
+        deployed = _deployed()
+    return deployed.dispatch()
+
+
+@functools.cache
+def _deployed() -> "Deployed":
+    """Return what all invocations share; settings that are wrong are read again by the next one."""
+    from rare_audit.app import Deployed  # noqa: PLC0415
     from rare_audit.settings import read_settings  # noqa: PLC0415
 
-    with azure(read_settings(os.environ)) as dispatch:
-        yield dispatch
+    deployed = Deployed(read_settings(os.environ))
+    atexit.register(deployed.close)
+    return deployed
 
 
 def _text(message: func.QueueMessage) -> str:
@@ -131,13 +139,11 @@ def _text(message: func.QueueMessage) -> str:
 def _answered(ask: "Callable[[Dispatch], Answer]") -> func.HttpResponse:
     """Return what the package answers; of what fails outside, the caller learns no detail, and the log all."""
     from rare_audit import api  # noqa: PLC0415
-    from rare_audit.errors import RareAuditError  # noqa: PLC0415
 
     try:
-        with _dispatch() as dispatch:
-            return _response(ask(dispatch))
-    except RareAuditError as error:
-        _log.error("a request could not be answered: %s", error)
+        return _response(ask(_dispatch()))
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asks gets a document
+        _log.error("a request could not be answered: %s", api.reason(error))
         return _response(api.problem(503, "Not available", "The app can't answer now; its log says why."))
 
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rare_audit.detection.rule import Rule
 from rare_audit.dispatch import Dispatch
@@ -32,6 +33,19 @@ EMBEDDED_LEASE: Final = timedelta(seconds=60)
 """How long a killed run on this machine keeps the next one waiting."""
 LEASE: Final = timedelta(minutes=5)
 DATABASE: Final = "rare-audit.sqlite"
+TOKEN_PATIENCE: Final[Mapping[str, float]] = {
+    "retry_total": 3,
+    "retry_backoff_factor": 0.5,
+    "retry_backoff_max": 5,
+    "connection_timeout": 5,
+    "read_timeout": 10,
+    "timeout": 30,
+}
+"""How long the identity endpoint, on the app's own machine, is asked for a token, in azure-core's words.
+
+`read_timeout` is for an answer as a whole; no Retry-After is waited for longer than a pause. In all it takes 40 seconds
+at most: an attempt that begins in time may end later.
+"""
 OUTBOX: Final = "outbox"
 
 
@@ -65,24 +79,47 @@ def embedded_job(source: EventSource, home: Path) -> Iterator[Job]:
         )
 
 
-@contextmanager
-def azure(settings: Settings) -> Iterator[Dispatch]:
-    """Yield the job in Azure, and all that is asked of it; nothing is connected before it is needed.
+class Deployed:
+    """What a process keeps of the job in Azure, for any number of runs and requests: rule, exclusions, and clients.
 
-    Raises RuleError, SettingsError.
+    Threads may share it. Use it as a context manager, or close it.
     """
-    workspace, clock = settings.workspace, SystemClock()
-    rule = load_rule(workspace.rule)
-    source = log_analytics(workspace, rule)
-    with table(settings.tables, workspace.client_id) as kept:
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the rule and the exclusions; nothing is connected before it is needed. Raises RuleError."""
+        workspace = settings.workspace
+        self._settings = settings
+        self._rule = load_rule(workspace.rule)
+        self._exclusions = load_exclusions(workspace.exclusions)
+        self._table = table(settings.tables, workspace.client_id)
+        self._queue = run_queue(settings)
+        self._arm = arm(settings, settings.sentinel) if settings.sentinel else None
+        self._findings = findings_table(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the clients; the next use opens them again."""
+        for client in (self._table, self._queue, self._arm, self._findings):
+            if client is not None:
+                client.close()
+
+    def dispatch(self) -> Dispatch:
+        """Return the job and all that is asked of it, for one run or request: it notes what it met."""
+        settings, workspace, clock = self._settings, self._settings.workspace, SystemClock()
+        source = log_analytics(workspace, self._rule)
         job = Job(
-            rule=rule,
-            exclusions=load_exclusions(workspace.exclusions),
+            rule=self._rule,
+            exclusions=self._exclusions,
             source=source,
             counts=source,
-            stores=stores_on(kept, clock, LEASE),
-            sink=_sentinel(settings),
-            table=findings_table(settings),
+            stores=stores_on(self._table, clock, LEASE),
+            sink=self._sentinel(),
+            table=self._findings,
             clock=clock,
             options=Options(
                 min_days=workspace.min_days,
@@ -92,7 +129,24 @@ def azure(settings: Settings) -> Iterator[Dispatch]:
             ),
             watch=_watch(),
         )
-        yield Dispatch(job, run_queue(settings), settings.catch_up_days, settings.late_days)
+        return Dispatch(job, self._queue, settings.catch_up_days, settings.late_days)
+
+    def _sentinel(self) -> IncidentSink | None:
+        if self._arm is None:
+            return None
+        from rare_audit.sinks.sentinel import Sentinel  # noqa: PLC0415 - start-up counts
+
+        return Sentinel(self._arm, bookmarks=self._settings.bookmarks, mappings=self._rule.entity_mappings)
+
+
+@contextmanager
+def azure(settings: Settings) -> Iterator[Dispatch]:
+    """Yield the job in Azure, and all that is asked of it; nothing is connected before it is needed.
+
+    Raises RuleError, SettingsError.
+    """
+    with Deployed(settings) as deployed:
+        yield deployed.dispatch()
 
 
 @contextmanager
@@ -158,14 +212,6 @@ def log_analytics(settings: WorkspaceSettings, *rules: Rule, patience: "Patience
     )
 
 
-def _sentinel(settings: Settings) -> IncidentSink | None:
-    if settings.sentinel is None:
-        return None
-    from rare_audit.sinks.sentinel import Sentinel  # noqa: PLC0415 - start-up counts
-
-    return Sentinel(arm(settings, settings.sentinel), bookmarks=settings.bookmarks)
-
-
 def arm(settings: Settings, workspace: Workspace, *, patience: "SinkPatience | None" = None) -> "Arm":
     """Return the way to a workspace's incidents; not connected yet."""
     from rare_audit.sinks.arm import PUBLIC_CLOUD, Arm  # noqa: PLC0415 - start-up counts
@@ -222,8 +268,21 @@ def credential(client_id: str) -> "TokenCredential":
 
     One for the whole process: it keeps its tokens. `client_id` names a user-assigned identity, "" the system's.
     """
-    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415 - start-up counts
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - start-up counts
 
     if os.environ.get("IDENTITY_ENDPOINT"):
-        return ManagedIdentityCredential(client_id=client_id or None)
+        return managed_identity(client_id)
     return DefaultAzureCredential(managed_identity_client_id=client_id or None)
+
+
+def managed_identity(client_id: str, *, patience: Mapping[str, float] | None = None) -> "TokenCredential":
+    """Return the app's managed identity, by App Service's endpoint, which is asked for as long as `patience` has it."""
+    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 - start-up counts
+
+    from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - imports azure
+
+    tries = patience or TOKEN_PATIENCE
+    transport = BoundedTransport(
+        connect=tries["connection_timeout"], whole=tries["read_timeout"], longest_pause=tries["retry_backoff_max"]
+    )
+    return ManagedIdentityCredential(client_id=client_id or None, transport=transport, **dict[str, Any](tries))

@@ -3,6 +3,7 @@
 import json
 import logging
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -22,6 +23,10 @@ MOST_ATTEMPTS: Final = 5
 """How often a run is taken up. The queue's own count begins anew with each message that is put back."""
 MOST_WAITING: Final = 20
 """How many runs may wait for one another: the daily one stands in the same line."""
+UNCONFIRMED: Final = timedelta(minutes=5)
+"""How long a run may lack the note that its message was sent. Longer than any request is waited for."""
+SOON: Final = 5
+"""Seconds until a message is seen again that came before that note."""
 STALE: Final = timedelta(hours=26)
 """A daily job whose last success is older has missed a day."""
 _LOOKED_BACK: Final = 50
@@ -53,7 +58,10 @@ class Dispatch:
         return self.job.clock.now()
 
     def daily(self, *, past_due: bool) -> Run:
-        """Have the days done that are due, and those runs that were left waiting; return the new run."""
+        """Have the days done that are due, and those runs that were left waiting; return the new run.
+
+        Raises ServiceError; a run that could not be sent is never done, and its days stay due.
+        """
         rule_id, now = self.job.rule.id, self.now()
         progress = self.stores.progress.begin(rule_id, yesterday(now))
         days = due(progress, now, catch_up_days=self._catch_up_days, late_days=self._late_days)
@@ -76,9 +84,12 @@ class Dispatch:
     def ask(self, wanted: Wanted, *, asked_by: str, reason: str = "", dry_run: bool = False) -> Run:
         """Have days done, or looked at in a dry run; return the run that waits now.
 
-        Raises BusyError where too many wait already, ServiceError.
+        Raises BusyError where too many wait already: those that ask at the same moment may be one too many each.
+        Raises ServiceError: then this run is never done, whatever became of its row and its message, and whoever asks
+        again gets one run.
         """
-        waiting = sum(not run.state.ended for run in self.stores.runs.latest(_LOOKED_BACK))
+        latest = self.stores.runs.latest(_LOOKED_BACK)
+        waiting = sum(not run.state.ended and not self._is_left_unconfirmed(run) for run in latest)
         if waiting >= MOST_WAITING:
             raise BusyError(f"{waiting} runs wait already; ask again once some of them have ended")
         now = self.now()
@@ -94,6 +105,8 @@ class Dispatch:
         run = self._named(message)
         if run is None or run.state.ended:
             return run
+        if _is_unconfirmed(run):
+            return self._not_yet(run)
         if run.attempts >= MOST_ATTEMPTS and (closed := self._given_up(run)):
             return closed
         try:
@@ -114,9 +127,12 @@ class Dispatch:
         run = self._named(message)
         return None if run is None else self._given_up(run)
 
-    def findings(self, run: Run) -> tuple[RunFinding, ...]:
-        """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
-        return findings_of(self.stores, run)
+    def findings(self, run: Run, day: str = "", after: str = "") -> Iterator[RunFinding]:
+        """Yield what a run found, confirmed, changed and withdrew, as it is kept now, by day and id.
+
+        With `day` and `after`, only what follows that finding of that day.
+        """
+        return each_finding(self.stores, run, day, after)
 
     def health(self) -> Literal["never-run", "ok", "stale"]:
         """Return "never-run", "ok", or "stale" where the last success is more than 26 hours ago.
@@ -130,15 +146,44 @@ class Dispatch:
         return "ok" if progress.last_success else "never-run"
 
     def _send(self, run: Run) -> Run:
-        """Write a run's row, then send its message; one that can't be sent closes it."""
-        run = msgspec.structs.replace(run, state=State.QUEUED, queued=run.started)
-        self.stores.runs.save(run)
+        """Write a run's row, send its message, and note in the row that it was sent: without that it is never done.
+
+        So whoever is told by an error that a run failed can rely on it, and ask again.
+        """
+        run = msgspec.structs.replace(run, state=State.QUEUED)
+        sent = msgspec.structs.replace(run, queued=run.started)
         try:
+            self.stores.runs.save(run)
             self._queue.send(run.id)
+            self.stores.runs.save(sent)
         except ServiceError as error:
-            self._closed(run, str(error))
-            raise
-        return run
+            if self._withdrawn(run, str(error)):
+                raise
+        return sent
+
+    def _withdrawn(self, run: Run, error: str) -> bool:
+        """Close a run that nobody works on yet, if that can be; False where somebody does, as it was sent after all."""
+        closed = self._failed(run, error)
+        try:
+            self.stores.runs.save(closed)
+        except ConflictError:
+            return False
+        except ServiceError as failure:
+            _log.warning("run %s could not be closed, and is not done either: %s", run.id, failure)
+            return True
+        self.job.watch.ended(closed)
+        return True
+
+    def _not_yet(self, run: Run) -> Run | None:
+        """Wait for the note that a run's message was sent; close the run where it does not come."""
+        if not self._is_left_unconfirmed(run):
+            self._queue.send(run.id, SOON)
+            return None
+        self._withdrawn(run, "was never confirmed to whoever asked for it, so it is not done; ask again")
+        return self.stores.runs.get(run.id)
+
+    def _is_left_unconfirmed(self, run: Run) -> bool:
+        return _is_unconfirmed(run) and self.now() - datetime.fromisoformat(run.started) > UNCONFIRMED
 
     def _waiting(self) -> list[Run]:
         """Return the runs that wait for a message which may be lost: unended, untouched for long, at work nowhere."""
@@ -153,7 +198,7 @@ class Dispatch:
     def _named(self, message: str) -> Run | None:
         try:
             run_id = str(json.loads(message)["run"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             _log.warning("a message that names no run is dropped")
             return None
         run = self.stores.runs.get(run_id)
@@ -176,22 +221,39 @@ class Dispatch:
                 stored = self.stores.runs.get(run.id)
                 if stored is None or stored.state.ended:
                     return None
-                closed = msgspec.structs.replace(stored, state=State.FAILED, error=error, ended=self.now().isoformat())
+                closed = self._failed(stored, error)
                 self.job.watch.ended(closed)
                 self.stores.runs.save(closed)
                 return closed
         except ConflictError:
             return None
 
+    def _failed(self, run: Run, error: str) -> Run:
+        return msgspec.structs.replace(run, state=State.FAILED, error=error, ended=self.now().isoformat())
+
+
+def _is_unconfirmed(run: Run) -> bool:
+    """Tell whether it is not noted in a waiting run that its message was sent."""
+    return run.state is State.QUEUED and not run.queued
+
 
 def findings_of(stores: Stores, run: Run) -> tuple[RunFinding, ...]:
     """Return what a run found, confirmed, changed and withdrew, as it is kept now, by day and id."""
+    return tuple(each_finding(stores, run))
+
+
+def each_finding(stores: Stores, run: Run, day: str = "", after: str = "") -> Iterator[RunFinding]:
+    """Yield what `findings_of` returns, but only what follows the finding `after` of a day; no more is read than taken.
+
+    Those of a dry run are ordered by their ids alone.
+    """
     if run.dry_run:
-        return tuple(RunFinding("new", one) for one in stores.dry_findings.of_run(run.id))
+        yield from (RunFinding("new", one) for one in stores.dry_findings.each(run.id, after))
+        return
     kinds = run.changes.by_id()
-    return tuple(
-        RunFinding(kinds[kept.finding.id], kept)
-        for day in (days_of(run) if kinds else ())
-        for kept in stores.findings.of_day(run.rule_id, day)
-        if kept.finding.id in kinds
-    )
+    for each in days_of(run) if kinds else ():
+        if each < day:
+            continue
+        for kept in stores.findings.each(run.rule_id, each, after if each == day else ""):
+            if kept.finding.id in kinds:
+                yield RunFinding(kinds[kept.finding.id], kept)

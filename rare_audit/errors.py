@@ -21,6 +21,10 @@ class SettingsError(RareAuditError):
         self.problems = problems
 
 
+class UnforeseenError(RareAuditError):
+    """Something failed in a way that nobody foresaw: a fault of this package, to be reported."""
+
+
 class ServiceError(RareAuditError):
     """Something outside (a store, a service, a sink) failed or refused."""
 

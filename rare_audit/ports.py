@@ -109,12 +109,16 @@ Value = str | int | bool
 
 
 class Entity(msgspec.Struct, frozen=True):
-    """A row of a table: its two keys and flat values. `etag` is the version it was read as."""
+    """A row of a table: its two keys and flat values. `etag` is the version it was read as.
+
+    `unreadable` says why there are no values of a row that is there, "" where it could be read.
+    """
 
     partition: str
     row: str
     values: Mapping[str, Value]
     etag: str = ""
+    unreadable: str = ""
 
 
 class Table(Protocol):
@@ -151,6 +155,10 @@ class FindingStore(Protocol):
         """Return all that is kept of a UTC day, withdrawn findings too, ordered by id."""
         ...
 
+    def each(self, rule_id: str, day: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_day` returns, of ids greater than `after`; no more is read than is taken."""
+        ...
+
     def keep(self, kept: Iterable[KeptFinding]) -> Mapping[str, RefusedError]:
         """Write findings, each replacing what was kept under its id; return those refused for what they hold, by id.
 
@@ -160,10 +168,10 @@ class FindingStore(Protocol):
 
 
 class RunStore(Protocol):
-    """Runs, each under an id of its own."""
+    """Runs, each under an id of its own. A row that can't be read is set aside."""
 
     def save(self, run: Run) -> None:
-        """Write a run's row."""
+        """Write a run's row; ConflictError where somebody else wrote it since it was read or written here."""
         ...
 
     def get(self, run_id: str) -> Run | None:
@@ -171,7 +179,7 @@ class RunStore(Protocol):
         ...
 
     def latest(self, count: int) -> tuple[Run, ...]:
-        """Return the last `count` runs, the latest first."""
+        """Return the last `count` runs that can be read, the latest first."""
         ...
 
 
@@ -184,6 +192,10 @@ class DryFindingStore(Protocol):
 
     def of_run(self, run_id: str) -> tuple[KeptFinding, ...]:
         """Return what a dry run found, ordered by id."""
+        ...
+
+    def each(self, run_id: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_run` returns, of ids greater than `after`; no more is read than is taken."""
         ...
 
 
@@ -269,11 +281,26 @@ class DeliveryStore(Protocol):
         ...
 
     def put(self, delivery: Delivery) -> None:
-        """Write a delivery."""
+        """Write a delivery; ConflictError where somebody else wrote it since it was read or written here."""
         ...
 
     def pending(self, rule_id: str, sink: str = "") -> tuple[Delivery, ...]:
         """Return what is still to be delivered to a sink, as Delivery names it, ordered by day and incident."""
+        ...
+
+    def settle(self, rule_id: str) -> None:
+        """Remove what says that something is pending which was delivered: a killed run may have left it so.
+
+        For the holder of the rule's lease alone.
+        """
+        ...
+
+
+class SetAside(Protocol):
+    """Stored rows that could not be read, and were gone on without."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what is to be said of them, nothing where there are none."""
         ...
 
 
@@ -288,3 +315,4 @@ class Stores:
     progress: ProgressStore
     lease: Lease
     retention: Retention
+    set_aside: SetAside

@@ -59,11 +59,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     A dry run finds and tells, and changes nothing; alone it may have bounds of its own, `start` and `end`, which lie
     within its days. `started` is when it was asked for, until it is taken up. `queued` tells when a message was sent
-    for it, "" where it runs at once; `attempts` counts how often it was taken up since. `resumes` is the first day not
-    yet done when the timer asked, "" for who else did. `kept` says that all it found is kept and queued, so that its
-    changes have been told, even where a delivery failed. `delivered` are incidents, `uploaded` counts rows of findings.
-    `refused` counts what a service would not take for what it holds: notes name it, and all else went on. `unreadable`
-    counts events that should have been read and could not be.
+    for it, "" where it runs at once, or where that is not sure; `attempts` counts how often it was taken up since.
+    `resumes` is the first day not yet done when the timer asked, "" for who else did. `kept` says that all it found is
+    kept and queued, so that its changes have been told, even where a delivery failed. `delivered` are incidents,
+    `uploaded` counts rows of findings. `refused` counts what a service would not take for what it holds: notes name it,
+    and all else went on. `unreadable` counts events that should have been read and could not be.
     `lookback_days` are those of its rule then, 0 until it looked at any.
     `activity` tells for each day from the first of its lookback on, by a 1 or 0, whether an app with findings did
     anything that counts: under the start of the SHA-256 of its name, and under "" for all apps together.

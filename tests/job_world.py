@@ -205,7 +205,7 @@ class World:
     def state(self, earlier: Iterable[str] = ()) -> dict[str, Any]:
         """Return what must not depend on what runs went through.
 
-        That is all rows of findings, app days and deliveries, what is pending, and the outbox. Run ids are told apart
+        That is all rows of findings and deliveries, what is pending, and the outbox. Run ids are told apart
         only as `earlier` or later ones. Left out are runs, the lease, and markers that are seen through.
         """
         known = set(earlier)
@@ -243,7 +243,7 @@ def document(content: bytes) -> Incident:
 
 
 def _lasting(partition: str) -> bool:
-    return partition == "deliveries" or partition.startswith(("findings.", "app-days.", "parts."))
+    return partition == "deliveries" or partition.startswith(("findings.", "parts."))
 
 
 def _rows(values: dict[str, str | int | bool], earlier: set[str]) -> dict[str, str | int | bool]:

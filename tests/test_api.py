@@ -1,6 +1,9 @@
 """The HTTP API, without HTTP: what is asked, and what is answered."""
 
 import json
+import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +13,10 @@ from hypothesis import strategies as st
 
 from rare_audit import api
 from rare_audit.api.messages import HealthStatus
+from rare_audit.ports import Entity
 from rare_audit.records import State
+from rare_audit.stores.findings import Findings
+from tests.fakes import FailingTable
 from tests.job_world import World, event
 from tests.terminal import assert_nothing_obeyed
 
@@ -107,6 +113,25 @@ def test_no_json(world: World, body: bytes) -> None:
     assert told["title"]
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "the body is empty: .* in chunks, without a Content-Length"),
+        (b" \r\n", "the body is empty"),
+        (b'\xef\xbb\xbf{"date": "2026-03-15"}', "a byte-order mark of UTF-8"),
+        ('{"date": "2026-03-15"}'.encode("utf-16"), "a byte-order mark of UTF-16"),
+        ('\ufeff{"date": "2026-03-15"}'.encode("utf-16-be"), "a byte-order mark of UTF-16"),
+        ('{"reason": "naïve"}'.encode("latin-1"), "perhaps it is Latin-1 .*: byte 15 is 0xEF; send JSON in UTF-8"),
+        (b"date=2026-03-15", "the body is no JSON"),
+    ],
+)
+def test_what_a_body_is_instead(world: World, body: bytes, said: str) -> None:
+    """Whoever sent it learns what it is."""
+    status, told, _ = _post(world, body)
+    assert (status, told["title"]) == (400, "The request can't be read")
+    assert re.search(said, told["detail"])
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.dictionaries(
@@ -193,7 +218,7 @@ def test_health(health: HealthStatus, status: int) -> None:
 def test_cached() -> None:
     """Asked again within a minute, what was known is told; then it is looked up anew."""
     now, made = [0.0], list[float]()
-    cached: api.Cached[str] = api.Cached(60, lambda: now[0])
+    cached: api.Cached[str] = api.Cached("0", 60, lambda: now[0])
 
     def make() -> str:
         made.append(now[0])
@@ -202,3 +227,81 @@ def test_cached() -> None:
     for at, expected in ((0, "1"), (59.9, "1"), (60, "2"), (61, "2"), (120, "3")):
         now[0] = at
         assert cached.get(make) == expected
+
+
+def test_cached_keeps_nobody_waiting() -> None:
+    """While one caller looks up, however slowly, all others get the last value at once; its age counts from the end."""
+    now, going_on, others = [0.0], threading.Event(), list[str]()
+    cached: api.Cached[str] = api.Cached("unknown", 60, lambda: now[0])
+
+    def slow(value: str) -> str:
+        others.extend(cached.get(lambda: "never made") for _ in range(30))
+        now[0] += 90
+        return value
+
+    assert cached.get(lambda: slow("first")) == "first"
+    assert others == ["unknown"] * 30
+    now[0] += 59
+    assert cached.get(lambda: "never made") == "first"
+    others.clear()
+    now[0] += 2
+    thread = threading.Thread(target=lambda: cached.get(lambda: "second" if going_on.wait(10) else "late"))
+    thread.start()
+    assert {cached.get(lambda: "never made") for _ in range(100)} == {"first"}
+    going_on.set()
+    thread.join()
+    assert cached.get(lambda: "never made") == "second"
+
+
+def test_cached_lookup_that_fails() -> None:
+    """What is raised reaches its caller, and the next one looks up again."""
+    cached: api.Cached[str] = api.Cached("unknown", 60, lambda: 0)
+    with pytest.raises(ZeroDivisionError):
+        cached.get(lambda: str(1 // 0))
+    assert cached.get(lambda: "well") == "well"
+
+
+def test_findings_page_by_page(tmp_path: Path) -> None:
+    """All pages together are all findings, each once, and reading them costs no more than once over all rows."""
+    events = [
+        event(f"{day}T03:00:00Z", f"App {number}", "Consent", principal=f"p{number}")
+        for day, numbers in ((SUNDAY, range(600)), (MONDAY, range(600, 1_200)))
+        for number in numbers
+    ]
+    world = World(tmp_path / "outbox", events)
+    _, told, _ = _post(world, {"from": SUNDAY, "to": MONDAY})
+    world.dispatch().take(json.dumps({"run": told["id"]}))
+    counting = Counted(world.table)
+    dispatch = world.dispatch(findings=Findings(counting))
+    seen: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        answer = _told(api.get_findings(dispatch, told["id"], after))
+        assert answer["total"] == 1_200
+        assert len(answer["findings"]) <= 500
+        seen += [one["kept"]["finding"]["id"] for one in answer["findings"]]
+        after = answer["next"]
+    assert len(seen) == len(set(seen)) == 1_200
+    assert counting.rows < 1_200 + 10
+    assert set(seen) == set(world.last_run().changes.new)
+
+
+@pytest.mark.parametrize(
+    "after", ["5", "2026-03-15", "2026-03-15.", "2026-03-15.x'y", "٢٠٢٦-03-15.a", "2026-03-15.a\n"]
+)
+def test_no_such_place(world: World, after: str) -> None:
+    """What is no `next` of an answer is refused."""
+    answer = api.get_findings(world.dispatch(), "run", after)
+    assert (answer.status, _told(answer)["field"]) == (400, "after")
+
+
+class Counted(FailingTable):
+    """Counts the rows that queries gave."""
+
+    rows = 0
+
+    def query(self, partition: str, *, first: str = "", last: str = "\x7f") -> Iterator[Entity]:
+        """Yield rows in order."""
+        for entity in super().query(partition, first=first, last=last):
+            self.rows += 1
+            yield entity

@@ -11,12 +11,13 @@ import pytest
 from rare_audit.dispatch import BusyError
 from rare_audit.errors import ServiceError
 from rare_audit.job.planning import bounds, whole_days
+from rare_audit.ports import Entity
 from rare_audit.records import Run, State
 from rare_audit.stores.leases import Leases
 from rare_audit.stores.progress import ProgressRows
 from rare_audit.stores.runs import Runs
 from tests.fakes import FailingTable, Killed
-from tests.faults import Faults, Trouble
+from tests.faults import Faults, Trouble, failing
 from tests.job_world import LEASE, NOW, RULE, ListSource, World, event
 
 SATURDAY, SUNDAY, MONDAY = "2026-03-14", "2026-03-15", "2026-03-16"
@@ -155,7 +156,9 @@ def test_cut_short_run_is_left_to_its_message(world: World) -> None:
     assert (_take(world, run) or run).state is State.DONE
 
 
-@pytest.mark.parametrize("message", ["", "{}", "[]", '{"run": 7}', '{"run": "gone"}', "\udcff", '{"run": "a/b#c?"}'])
+@pytest.mark.parametrize(
+    "message", ["", "{}", "[]", '{"run": 7}', '{"run": "gone"}', "\udcff", '{"run": "a/b#c?"}', "[" * 30_000]
+)
 def test_messages_about_nothing(world: World, message: str, caplog: pytest.LogCaptureFixture) -> None:
     """A message that names no run that is kept is dropped, and the log says so without its text."""
     with caplog.at_level(logging.WARNING):
@@ -309,11 +312,130 @@ def test_timer_killed_anywhere(world: World) -> None:
         run = other.dispatch().daily(past_due=False)
         for sent, _ in list(other.queue.sent):
             _take(other, Runs(other.table).get(sent) or run)
-        assert {one.state for one in other.runs()} == {State.DONE}
+        failed = [one for one in other.runs() if one.state is not State.DONE]
+        assert [one.error[:19] for one in failed] in ([], ["was never confirmed"])
+        assert {one.id for one in failed} < {one.id for one in other.runs()}
         assert (run.first_day == MONDAY) is begun
         assert run.last_day == "2026-03-17"
         assert begun is (calls > 3)
+    assert calls > 9
+
+
+@pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.UNANSWERED, Trouble.OUTAGE, Trouble.KILLED])
+@pytest.mark.parametrize("held", [False, True])
+def test_who_is_told_of_a_failure_can_ask_again(world: World, trouble: Trouble, *, held: bool) -> None:
+    """Whatever fails while a run is asked for, and whoever is at work meanwhile: a failed one never runs, even late."""
+    calls = 0
+    while True:
+        calls += 1
+        other = world.copied(world.home.parent / f"{trouble.name}-{held}-{calls}")
+        faults = Faults(calls, trouble)
+        lease = Leases(other.table, other.clock, LEASE)
+        if held:
+            lease.acquire(RULE.id, "another")
+        dispatch = other.dispatch(faults=faults)
+        dispatch._queue = failing(other.queue, faults)
+        try:
+            dispatch.ask(whole_days(SUNDAY, MONDAY, NOW), asked_by="http")
+        except (ServiceError, Killed):
+            pass
+        else:
+            if faults.calls < calls:
+                break
+            _ended(other, lease, State.DONE)  # whoever was told that it waits gets it
+            continue
+        _ended(other, lease, State.FAILED)
     assert calls > 8
+
+
+def _ended(world: World, lease: Leases, state: State) -> None:
+    """Let messages arrive, hours pass and timers fire; the run asked for is in that state in the end, if it is any."""
+    asked = [run.id for run in world.runs()]
+    lease.release(RULE.id, "another")
+    for _ in range(2):
+        for sent, _ in list(world.queue.sent):
+            world.dispatch().take(json.dumps({"run": sent}))
+        world.clock.advance(3_600)
+        world.dispatch().daily(past_due=False)
+    states = {run.state for run in world.runs() if run.id in asked}
+    assert states <= ({State.DONE} if state is State.DONE else {State.FAILED, State.QUEUED})
+    assert all(run.attempts == 0 for run in world.runs() if run.id in asked and run.state is not State.DONE)
+
+
+def test_message_that_comes_before_its_note(world: World) -> None:
+    """It waits for the note that it was sent; without one for five minutes the run is closed, and says why."""
+    run = _ask(world)
+    Runs(world.table).save(msgspec.structs.replace(run, queued=""))
+    assert _take(world, run) is None
+    assert world.queue.sent[1:] == [(run.id, 5)]
+    Runs(world.table).save(run)
+    assert (_take(world, run) or run).state is State.DONE
+    late = _ask(world)
+    Runs(world.table).save(msgspec.structs.replace(late, queued=""))
+    world.clock.advance(301)
+    assert (_take(world, late) or late).error.startswith("was never confirmed")
+
+
+def test_what_is_not_confirmed_takes_no_place(world: World) -> None:
+    """Runs that nobody was told of do not count among those that wait, once they are some minutes old."""
+    for _ in range(20):
+        Runs(world.table).save(msgspec.structs.replace(_ask(world), queued=""))
+        world.clock.advance(301)
+    assert _ask(world).state is State.QUEUED
+
+
+# Rows that can't be read
+
+
+@pytest.mark.parametrize("partition", ["runs", "findings.", "deliveries", "run-ids", "leases"])
+@pytest.mark.parametrize("body", ['{"state":"paused"}', "[", "[" * 30_000, ""])
+def test_one_row_ends_nothing(world: World, partition: str, body: str) -> None:
+    """One row of any kind that can't be read stops neither timer nor requests, lists or runs; a run names it."""
+    _take(world, _ask(world))
+    key = next(key for key in world.table.contents() if key[0].startswith(partition))
+    world.table.put(Entity(*key, {"body": body}))
+    world.clock.advance(3_600)
+    due = world.dispatch().daily(past_due=False)
+    asked = _ask(world)
+    for run in (due, asked):
+        assert (_take(world, run) or run).state is State.DONE
+    assert world.dispatch().health() == "ok"
+    assert list(world.dispatch().findings(_stored(world, asked)))
+    assert len(world.runs()) >= 2
+    if partition == "findings.":
+        (note,) = _stored(world, asked).notes
+        assert note == f"1 stored rows can't be read and were set aside: {' '.join(key)}"
+        assert (_take(world, again := _ask(world)) or again).notes == ()  # the finding was found and kept anew
+
+
+def test_message_about_a_run_that_can_not_be_read(world: World) -> None:
+    """It is dropped: neither it nor its poison comes again and again."""
+    run = _ask(world)
+    (key,) = (key for key in world.table.contents() if key[0] == "runs")
+    world.table.put(Entity(*key, {"body": "[" * 30_000}))
+    assert _take(world, run) is None
+    assert world.dispatch().poisoned(json.dumps({"run": run.id})) is None
+    assert world.queue.sent == [(run.id, 0)]
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), MemoryError(), OverflowError("date"), KeyError("x")])
+def test_failure_that_nobody_foresaw(world: World, error: Exception) -> None:
+    """Whatever is raised in a run, it is recorded as failed with its kind, and the next one goes on."""
+
+    class Raising(ListSource):
+        """A source with a fault of its own."""
+
+        def coverage(self, start: int, end: int) -> dict[str, int]:
+            """Raise the error."""
+            raise error
+
+    run = _ask(world)
+    ended = world.dispatch(source=Raising([])).take(json.dumps({"run": run.id}))
+    assert ended == _stored(world, run)
+    assert ended is not None
+    assert ended.state is State.FAILED
+    assert ended.error.startswith("failed in a way that nobody foresaw, please report it: " + type(error).__name__)
+    assert (_take(world, _ask(world)) or run).state is State.DONE
 
 
 # Looking
@@ -346,7 +468,7 @@ def test_findings_of_a_run_without_any(world: World) -> None:
     run = _take(world, _ask(world, SATURDAY, SATURDAY))
     assert run is not None
     counting = FailingTable(world.table)
-    assert world.dispatch(findings=None).findings(run) == ()
+    assert tuple(world.dispatch(findings=None).findings(run)) == ()
     assert counting.calls == 0
 
 

@@ -7,6 +7,8 @@ import base64
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,8 +17,11 @@ import pytest
 from azure.functions.timer import TimerRequest
 
 import function_app
+from rare_audit import app
 from rare_audit.errors import SettingsError
+from tests.azure.gate import DROPPED, Answer
 from tests.azure.local_stack import Stack
+from tests.azure.log_analytics_world import wait_for
 from tests.terminal import ROOT
 
 SLOW_TO_LOAD: Final = (
@@ -83,7 +88,7 @@ def test_indexes() -> None:
         "run": ("runs/{id}", ["GET"], "FUNCTION"),
         "findings": ("runs/{id}/findings", ["GET"], "FUNCTION"),
         "report": ("runs/{id}/report", ["GET"], "FUNCTION"),
-        "health": ("health", ["GET"], "ANONYMOUS"),
+        "health": ("health", ["GET", "HEAD"], "ANONYMOUS"),
         "openapi": ("openapi.json", ["GET"], "FUNCTION"),
     }
     assert len(functions) == 9
@@ -140,6 +145,7 @@ def stack(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
     function_app._known_health.cache_clear()
+    function_app._deployed.cache_clear()
     return running
 
 
@@ -237,3 +243,47 @@ def test_without_settings(stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog:
     with pytest.raises(SettingsError, match="LOG_ANALYTICS_WORKSPACE_ID is not set"):
         _function(function_app.daily)(TimerRequest())
     assert stack.messages(QUEUE) == []
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_identity_that_answers_html(stack: Stack, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the libraries make of it, who asks gets a problem document, and the log a line without a traceback."""
+    app.credential.cache_clear()
+    stack.gate.upon(
+        lambda _: Answer(status, b"<html>Sign in</html>", {"Content-Type": "text/html"}), service="identity"
+    )
+    for function, method in ((function_app.runs, "GET"), (function_app.runs, "POST"), (function_app.run, "GET")):
+        code, told, answer = _asked(function, method, {"date": DAY} if method == "POST" else None, id="x")
+        assert (code, told["title"], answer.mimetype) == (503, "Not available", "application/problem+json")
+    assert _asked(function_app.health, "GET")[:2] == (503, {"status": "unknown"})
+    assert "Traceback" not in caplog.text
+    assert "a request could not be answered: the table RareAudit at" in caplog.text
+    app.credential.cache_clear()
+
+
+def test_year_one(stack: Stack) -> None:
+    """A day whose baseline would begin before there are days is refused; its report can't fail."""
+    status, told, _ = _asked(function_app.runs, "POST", {"date": "0001-01-05"})
+    assert (status, told["field"]) == (400, "date")
+
+
+def test_health_occupies_one_thread(stack: Stack) -> None:
+    """While storage keeps one look-up waiting, all others get the last known status at once."""
+    let_go = threading.Event()
+    stack.gate.upon(lambda _: DROPPED if not let_go.wait(20) else None, service="table", times=1)
+    first = threading.Thread(target=_asked, args=(function_app.health, "GET"))
+    first.start()
+    assert wait_for(lambda: stack.gate.count("table") == 1)
+    began = time.monotonic()
+    for _ in range(30):
+        assert _asked(function_app.health, "GET")[:2] == (503, {"status": "unknown"})
+    assert time.monotonic() - began < 2
+    let_go.set()
+    first.join()
+    assert _asked(function_app.health, "GET")[:2] == (200, {"status": "never-run"})
+
+
+def test_head_of_health(stack: Stack) -> None:
+    """A watcher that asks by HEAD gets what GET answers; the host leaves the body out."""
+    answer = _answer(function_app.health, "HEAD")
+    assert (answer.status_code, json.loads(answer.get_body())) == (200, {"status": "never-run"})

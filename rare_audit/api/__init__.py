@@ -1,8 +1,10 @@
 """The HTTP API: requests to runs and back, free of the Functions library."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -22,14 +24,21 @@ from rare_audit.api.messages import (
 )
 from rare_audit.api.openapi import document
 from rare_audit.dispatch import BusyError, Dispatch
-from rare_audit.errors import InputError
+from rare_audit.errors import InputError, RareAuditError
 from rare_audit.job.planning import FieldError, Wanted, wanted_of
 from rare_audit.records import Run
+from rare_audit.reporting.secrets import unforeseen
 
 _MOST_BYTES: Final = 10_000
 _MOST_DIGITS: Final = 7
 _SAFE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_PLACE: Final = re.compile(r"(?:(?P<day>\d{4}-\d{2}-\d{2})\.(?P<id>[0-9a-f-]{1,64}))?", re.ASCII)
 PROBLEM: Final = "application/problem+json"
+_MARKS: Final = {
+    b"\xef\xbb\xbf": "a byte-order mark of UTF-8",
+    b"\xff\xfe": "a byte-order mark of UTF-16",
+    b"\xfe\xff": "a byte-order mark of UTF-16",
+}
 T = TypeVar("T")
 
 
@@ -75,18 +84,20 @@ def get_run(dispatch: Dispatch, run_id: str) -> Answer:
     return _json(200, run, **({} if run.state.ended else {"Retry-After": "5"}))
 
 
-def get_findings(dispatch: Dispatch, run_id: str, offset: str = "") -> Answer:
-    """Return what a run found, confirmed, changed and withdrew, from an offset on; or 404."""
-    start = _number(offset, 0)
-    if start < 0:
-        return problem(400, "No such place", "offset: expected a number from 0", field="offset")
+def get_findings(dispatch: Dispatch, run_id: str, after: str = "") -> Answer:
+    """Return what a run found, confirmed, changed and withdrew, after what was returned before; or 404."""
+    place = _PLACE.fullmatch(after)
+    if place is None:
+        return problem(400, "No such place", "after: expected the `next` of an earlier answer", field="after")
     run = dispatch.stores.runs.get(run_id)
     if run is None:
         return _unknown()
-    found = dispatch.findings(run)
-    end = start + MOST_FINDINGS
-    after = end if end < len(found) else None
-    return _json(200, FindingList(run.id, run.state, len(found), after, found[start:end]))
+    found = tuple(islice(dispatch.findings(run, place["day"] or "", place["id"] or ""), MOST_FINDINGS + 1))
+    page = found[:MOST_FINDINGS]
+    more = len(found) > MOST_FINDINGS
+    following = f"{page[-1].kept.finding.day}.{page[-1].kept.finding.id}" if more else None
+    total = len(run.changes.by_id())
+    return _json(200, FindingList(run.id, run.state, total, following, page))
 
 
 def get_report(dispatch: Dispatch, run_id: str) -> Answer:
@@ -112,26 +123,43 @@ def get_openapi() -> Answer:
 
 
 class Cached(Generic[T]):
-    """A value that is made anew once it is `seconds` old; `clock` tells seconds."""
+    """A value that is made anew once it is `seconds` old, by one caller at a time; `clock` tells seconds."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, first: T, seconds: float, clock: Callable[[], float]) -> None:
+        """Take what callers get who ask while the first value is being made."""
+        self._value = first
         self._seconds = seconds
         self._clock = clock
-        self._made: tuple[float, T] | None = None
-        self._lock = threading.Lock()
+        self._until: float | None = None
+        self._making = threading.Lock()
 
     def get(self, make: Callable[[], T]) -> T:
-        """Return the value, made by `make` where there is none that is fresh."""
-        with self._lock:  # many may ask while it is made: it is made once
-            now = self._clock()
-            if self._made is None or now - self._made[0] >= self._seconds:
-                self._made = now, make()
-            return self._made[1]
+        """Return the value, made by `make` where it is not fresh; the last one where another caller makes it.
+
+        However long that takes, nobody else waits.
+        """
+        if self._is_fresh() or not self._making.acquire(blocking=False):
+            return self._value
+        try:
+            if not self._is_fresh():
+                self._value = make()
+                self._until = self._clock() + self._seconds
+            return self._value
+        finally:
+            self._making.release()
+
+    def _is_fresh(self) -> bool:
+        return self._until is not None and self._clock() < self._until
 
 
 def problem(status: int, title: str, detail: str, field: str = "", **headers: str) -> Answer:
     """Return an error as RFC 9457 has it; `field` names the one that is wrong."""
     return _json(status, Problem(title, status, detail, field), PROBLEM, **headers)
+
+
+def reason(error: Exception) -> str:
+    """Return what the log is told of an error that was met while answering: one line, without secrets."""
+    return str(error) if isinstance(error, RareAuditError) else unforeseen(error)
 
 
 def _number(text: str, default: int) -> int:
@@ -155,13 +183,28 @@ def _unknown() -> Answer:
 def _read(body: bytes) -> RunRequest:
     if len(body) > _MOST_BYTES:
         raise InputError(f"more than {_MOST_BYTES:,} bytes")
+    if not body.strip():
+        raise InputError(
+            'the body is empty: expected JSON such as {"date": "2026-03-15"}. One that was sent in chunks, without a '
+            "Content-Length, may not have come through"
+        )
+    for mark, what in _MARKS.items():
+        if body.startswith(mark):
+            raise InputError(f"the body begins with {what}: send JSON in UTF-8, without a byte-order mark")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the body is no UTF-8, perhaps it is Latin-1 or Windows-1252: byte {error.start + 1} is "
+            f"0x{body[error.start]:02X}; send JSON in UTF-8"
+        ) from error
     try:
         request = msgspec.json.decode(body, type=RunRequest)
     except msgspec.ValidationError as error:
         text = str(error)
         field = text.partition("`$.")[2].partition("`")[0] or text.partition("unknown field `")[2].partition("`")[0]
         raise FieldError(field or "body", text) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"the body is no JSON: {error}") from error
     return request
 

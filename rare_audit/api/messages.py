@@ -70,13 +70,13 @@ class RunList(msgspec.Struct, frozen=True, rename="camel"):
 class FindingList(msgspec.Struct, frozen=True, rename="camel"):
     """What a run found, confirmed, changed and withdrew, as it is kept now, by day and id.
 
-    `total` counts all of them; `next` is the offset to ask for next, null at the end.
+    `total` counts all of them; `next` is what to ask for next, as `?after=`, null at the end.
     """
 
     run: str
     state: State
     total: int
-    next: int | None
+    next: str | None
     findings: tuple[RunFinding, ...]
 
 

@@ -32,11 +32,11 @@ _COUNT: Final = {
     "description": "How many runs.",
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED},
 }
-_OFFSET: Final = {
-    "name": "offset",
+_AFTER: Final = {
+    "name": "after",
     "in": "query",
-    "description": "Where to begin, as `next` of the last answer has it.",
-    "schema": {"type": "integer", "minimum": 0, "maximum": 9_999_999, "default": 0},
+    "description": "Where to go on, as `next` of the last answer has it.",
+    "schema": {"type": "string", "pattern": r"^(\d{4}-\d{2}-\d{2}\.[0-9a-f-]{1,64})?$"},
 }
 _FORMS: Final = [["date"], ["from", "to"], ["start", "end", "dryRun"]]
 
@@ -65,8 +65,8 @@ def document() -> dict[str, Any]:
                     "getFindings",
                     "What a run found",
                     FindingList,
-                    parameters=[_ID, _OFFSET],
-                    refused="offset",
+                    parameters=[_ID, _AFTER],
+                    refused="after",
                     unknown=True,
                 )
             },

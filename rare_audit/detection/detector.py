@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
+from rare_audit.detection import kql
 from rare_audit.detection.candidates import Counted, Key, parties_of
 from rare_audit.detection.combination import Combination, combination_of, first_target
 from rare_audit.detection.data import Counts

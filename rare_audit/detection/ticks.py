@@ -84,8 +84,11 @@ def format_ticks(ticks: int) -> str:
 
 
 def format_day(ticks: int) -> str:
-    """Return the UTC day `YYYY-MM-DD` that the instant lies in."""
-    return format_ticks(ticks)[:10]
+    """Return the UTC day `YYYY-MM-DD` that an instant lies in; of one outside the calendar the nearest that is in it.
+
+    A window of the first days of year 1 has a lookback that begins before them.
+    """
+    return format_ticks(min(max(ticks, 0), END_OF_TIME - 1))[:10]
 
 
 def day_after(day: str) -> str:

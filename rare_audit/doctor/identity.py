@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from rare_audit.doctor.check import Check, fail, ok
+from rare_audit.reporting.secrets import unforeseen
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -20,8 +21,6 @@ def look(make: Callable[[], "TokenCredential"], client_id: str, scopes: Mapping[
 
 
 def _token(make: Callable[[], "TokenCredential"], client_id: str, service: str, scope: str) -> Check:
-    from azure.core.exceptions import AzureError  # noqa: PLC0415 - start-up counts
-
     from rare_audit.stores.table_calls import told  # noqa: PLC0415 - imports azure
 
     what, audience = f"token for {service}", scope.removesuffix("/.default")
@@ -30,13 +29,13 @@ def _token(make: Callable[[], "TokenCredential"], client_id: str, service: str, 
         credential = make()
         kind = _kind(credential, client_id)
         credential.get_token(scope)
-    except (AzureError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
         remedy = (
             "assign the identity to the app, and name it in AZURE_CLIENT_ID where it is a user-assigned one"
             if _MANAGED in kind
             else "sign in, for instance with az login"
         )
-        return fail(what, f"none for {audience} by {kind}: {told(error)}; {remedy}")
+        return fail(what, f"none for {audience} by {kind}: {told(error) or unforeseen(error)}; {remedy}")
     return ok(what, f"{audience}, by {kind}")
 
 

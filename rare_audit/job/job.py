@@ -23,7 +23,7 @@ from rare_audit.detection.finding import Finding
 from rare_audit.detection.result import Detection, conclude
 from rare_audit.detection.rule import Exclusion, Rule
 from rare_audit.detection.windows import Windows
-from rare_audit.errors import RareAuditError, ServiceError
+from rare_audit.errors import RareAuditError, ServiceError, UnforeseenError
 from rare_audit.job import progress
 from rare_audit.job.day_work import DayWork
 from rare_audit.job.delivery import Desk
@@ -50,6 +50,7 @@ from rare_audit.reporting.incident import Incident, incident_id
 from rare_audit.reporting.notices import silence
 from rare_audit.reporting.redaction import without_values
 from rare_audit.reporting.report.activity import kept_activity
+from rare_audit.reporting.secrets import cause_of, unforeseen
 
 _BATCH: Final = 20_000
 """How many events are taken in between two looks at the lease."""
@@ -112,14 +113,26 @@ class Job:
         try:
             self.stores.runs.save(run)
             self._close_abandoned(run)
+            self.stores.deliveries.settle(run.rule_id)
             return self._work(run, still_held)
         except ConflictError:
             raise  # the lease is lost: whoever took it over goes on
         except RareAuditError as error:
-            failed = self._ended(run, State.FAILED, error=str(error))
-            self.watch.ended(failed)  # before it is written: a run that has ended is not told of again
-            self.stores.runs.save(failed)
+            self._fail(run, str(error))
             raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, no run stays without an end
+            text = f"failed in a way that nobody foresaw, please report it: {unforeseen(error)}"
+            self._fail(run, text)
+            raise UnforeseenError(text) from cause_of(error)
+
+    def _fail(self, run: Run, error: str) -> None:
+        failed = self._ended(self._noted(run), State.FAILED, error=error)
+        self.watch.ended(failed)  # before it is written: a run that has ended is not told of again
+        self.stores.runs.save(failed)
+
+    def _noted(self, run: Run) -> Run:
+        """Note in a run which stored rows were gone on without."""
+        return msgspec.structs.replace(run, notes=(*run.notes, *self.stores.set_aside.notes()))
 
     def _close_abandoned(self, run: Run) -> None:
         """Say of runs that never ended that they did not: only one runs at a time, and that is this one.
@@ -208,7 +221,7 @@ class Job:
                 outcome.refuse_finding(one.finding, refused[one.finding.id])
         changes = Changes(new=tuple(one.finding.id for one in kept if one.finding.id not in refused))
         run = msgspec.structs.replace(run, changes=changes, degraded=tuple(degraded))
-        ended = self._ended(_noted(run, outcome), _state(run))
+        ended = self._ended(_noted(self._noted(run), outcome), _state(run))
         self.watch.ended(ended)
         self.stores.runs.save(ended)
         return ended
@@ -255,7 +268,7 @@ class Job:
         error, undelivered = left_over(outcome, self.stores.deliveries, self.rule.id)
         notes = (*run.notes, *(self.sink.notes if self.sink else ()))
         run = msgspec.structs.replace(run, delivered=tuple(outcome.delivered), uploaded=outcome.uploaded, notes=notes)
-        run = self._timed(_noted(run, outcome), "deliver")
+        run = self._timed(_noted(self._noted(run), outcome), "deliver")
         run = self._ended(run, State.FAILED if error else _state(run), error=error)
         if run.state is State.DONE and run.last_day >= self.yesterday():
             self.stores.progress.change(self.rule.id, last_success=run.ended)

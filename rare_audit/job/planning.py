@@ -13,6 +13,8 @@ from rare_audit.errors import InputError
 from rare_audit.records import Progress, Run
 
 MOST_DAYS: Final = 31
+FIRST_DAY: Final = "0002-01-01"
+"""No run goes further back: its baseline, and what is shown of it, has to lie after the beginning of the calendar."""
 LONGEST_REASON: Final = 500
 """Characters of what somebody gives as a run's reason."""
 
@@ -39,6 +41,8 @@ def whole_days(first_day: str, last_day: str, now: datetime, *, names: tuple[str
     first, last = (_day(name, text) for name, text in zip(names, (first_day, last_day), strict=True))
     if last < first:
         raise FieldError(names[1], f"{last_day} is before {first_day}")
+    if first_day < FIRST_DAY:
+        raise FieldError(names[0], f"{first_day} is before {FIRST_DAY}, the first day that can be run")
     if last - first >= MOST_DAYS * TICKS_PER_DAY:
         raise FieldError(names[1], f"{first_day} to {last_day} are more than {MOST_DAYS} days")
     if last_day >= f"{now:%Y-%m-%d}":
@@ -51,6 +55,8 @@ def bounds(start: str, end: str, now: datetime) -> Wanted:
     first, last = (_instant(name, text) for name, text in (("start", start), ("end", end)))
     if last <= first:
         raise FieldError("end", f"{end} is no later than {start}")
+    if first < day_ticks(FIRST_DAY):
+        raise FieldError("start", f"{start} is before {FIRST_DAY}, the first day that can be run")
     if last - first > MOST_DAYS * TICKS_PER_DAY:
         raise FieldError("end", f"{start} to {end} is longer than {MOST_DAYS} days")
     if last > parse_ticks(now.isoformat()):

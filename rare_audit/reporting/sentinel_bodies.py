@@ -4,13 +4,14 @@ Lengths are counted in UTF-16 units, as .NET counts characters.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from rare_audit.detection.finding import Evidence, Finding, content_id
 from rare_audit.detection.kql import lower, string_literal
+from rare_audit.detection.rule import EntityMapping
 from rare_audit.detection.ticks import day_after
 from rare_audit.reporting.floods import flood_line
 from rare_audit.reporting.incident import DESCRIPTION_CAP, TITLE_CAP, Incident
@@ -134,9 +135,10 @@ def relation_name(incident_id: str, finding: Finding) -> str:
     return content_id("relation", incident_id, finding.id)
 
 
-def bookmark_properties(incident: Incident, finding: Finding) -> dict[str, Any]:
+def bookmark_properties(incident: Incident, finding: Finding, mappings: Sequence[EntityMapping] = ()) -> dict[str, Any]:
     """Return the properties of a finding's bookmark, by the preview of the API that knows entities and tactics.
 
+    `mappings` are those of the rule: which of a finding's columns make which entities.
     Source: the example CreateBookmark of api-version 2025-07-01-preview.
     """
     return {
@@ -148,7 +150,7 @@ def bookmark_properties(incident: Incident, finding: Finding) -> dict[str, Any]:
         "eventTime": finding.start_time,
         "queryStartTime": f"{finding.day}T00:00:00Z",
         "queryEndTime": f"{day_after(finding.day)}T00:00:00Z",
-        "entityMappings": list(_entities(finding)),
+        "entityMappings": list(_entities(finding, mappings)),
         "tactics": list(incident.tactics),
         "techniques": list(incident.techniques),
     }
@@ -199,20 +201,23 @@ def _compared(text: str) -> str:
     return f"{operator} {string_literal(beginning)}"
 
 
-def _entities(finding: Finding) -> Iterator[dict[str, Any]]:
-    """Yield what Sentinel can link.
+def _entities(finding: Finding, rule_mappings: Sequence[EntityMapping]) -> Iterator[dict[str, Any]]:
+    """Yield what Sentinel can link: by the rule's mappings, and beside them what a finding has and no column of it.
 
     Types and identifiers: https://learn.microsoft.com/azure/sentinel/entities-reference.
     """
-    name = finding.target_user_principal_name
-    mappings = (
-        ("Account", (("FullName", name), ("AadUserId", user_id(finding)))),
-        ("CloudApplication", (("Name", finding.initiated_by_app), ("AppId", next(iter(finding.app_ids), "")))),
-        ("Host", (("HostName", finding.host),)),
-        ("IP", (("Address", finding.initiated_by_ip_address),)),
-    )
-    for entity_type, identifiers in mappings:
-        fields = [{"identifier": key, "value": one_line(value, 256)} for key, value in identifiers if value.strip()]
+    row = finding.row()
+    entities: dict[str, dict[str, str]] = {}
+    for mapping in rule_mappings:
+        identifiers = {each.identifier: str(row.get(each.column_name, "")) for each in mapping.field_mappings}
+        entities.setdefault(mapping.entity_type, {}).update(identifiers)
+    if "Account" in entities:
+        entities["Account"].setdefault("AadUserId", user_id(finding))
+    entities.setdefault("CloudApplication", {
+        "Name": finding.initiated_by_app, "AppId": next(iter(finding.app_ids), ""),
+    })  # fmt: skip
+    for entity_type, found in entities.items():
+        fields = [{"identifier": key, "value": one_line(value, 256)} for key, value in found.items() if value.strip()]
         if fields:
             yield {"entityType": entity_type, "fieldMappings": fields}
 

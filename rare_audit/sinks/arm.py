@@ -13,8 +13,9 @@ import msgspec
 
 from rare_audit.errors import RefusedError
 from rare_audit.places import Workspace
+from rare_audit.reporting.secrets import cause_of, error_line, unforeseen
 from rare_audit.reporting.text import one_line
-from rare_audit.sinks.patience import Patience, UnsettledError, again, harmless, reason, retry_after
+from rare_audit.sinks.patience import Patience, UnsettledError, again, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -75,6 +76,12 @@ class Arm:
         self._patience = patience or Patience()
         self._transport = transport
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
     def again(self, attempt: Callable[[], T]) -> T:
         """Return what `attempt` returns, repeated while it raises UnsettledError and patience lasts.
 
@@ -134,7 +141,8 @@ class Arm:
     def _client(self) -> "PipelineClient[HttpRequest, HttpResponse]":
         from azure.core import PipelineClient  # noqa: PLC0415 - azure is imported when first used
         from azure.core.pipeline import policies  # noqa: PLC0415 - as above
-        from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - as above
+
+        from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - imports azure
 
         return PipelineClient(
             self._endpoint,
@@ -143,7 +151,7 @@ class Arm:
                 policies.UserAgentPolicy("rare-audit"),
                 policies.BearerTokenCredentialPolicy(self._credential(), self.scope),
             ],
-            transport=self._transport or RequestsTransport(connection_timeout=10, read_timeout=60),
+            transport=self._transport or BoundedTransport(connect=10, whole=60),
         )
 
     def _url(self, path: str, version: str) -> str:
@@ -158,9 +166,11 @@ class Arm:
         try:
             answer = self._client.send_request(HttpRequest(method, url, content=body, headers=headers))
         except ClientAuthenticationError as error:
-            raise RefusedError(f"no token for {self._endpoint}: {harmless(str(error))}") from error
+            raise RefusedError(f"no token for {self._endpoint}: {error_line(str(error))}") from cause_of(error)
         except AzureError as error:
-            raise UnsettledError(f"{self._endpoint} can't be reached: {harmless(str(error))}") from error
+            raise UnsettledError(f"{self._endpoint} can't be reached: {error_line(str(error))}") from cause_of(error)
+        except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
+            raise UnsettledError(f"{self._endpoint} could not be asked: {unforeseen(error)}") from cause_of(error)
         status = answer.status_code
         if status in (200, 201, 404):
             return answer

@@ -18,7 +18,8 @@ from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.places import Ingestion
 from rare_audit.ports import Clock, Uploaded
 from rare_audit.reporting.finding_rows import STREAM, FindingRow
-from rare_audit.sinks.patience import Patience, UnsettledError, again, harmless, reason, retry_after
+from rare_audit.reporting.secrets import cause_of, error_line, unforeseen
+from rare_audit.sinks.patience import Patience, UnsettledError, again, reason, retry_after
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -116,6 +117,12 @@ class FindingsTable:
         yield from self._sent(part[:middle])
         yield from self._sent(part[middle:])
 
+    def close(self) -> None:
+        """Close the connections; the next upload opens new ones."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
     def _read(self, memo: str) -> _Memo:
         if not memo:
             return _Memo(self.place.rule_id)
@@ -127,8 +134,9 @@ class FindingsTable:
 
     @cached_property
     def _client(self) -> "LogsIngestionClient":
-        from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - azure is imported when first used
-        from azure.monitor.ingestion import LogsIngestionClient  # noqa: PLC0415 - as above
+        from azure.monitor.ingestion import LogsIngestionClient  # noqa: PLC0415 - azure is imported when first used
+
+        from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - as above
 
         return LogsIngestionClient(
             self.place.endpoint,
@@ -137,7 +145,7 @@ class FindingsTable:
             retry_total=0,  # what is repeated, and for how long, is this project's choice
             permit_redirects=False,
             user_agent="rare-audit",
-            transport=self._transport or RequestsTransport(connection_timeout=10, read_timeout=60),
+            transport=self._transport or BoundedTransport(connect=10, whole=60),
         )
 
     def _send(self, batch: list[Values]) -> None:
@@ -151,10 +159,14 @@ class FindingsTable:
             if response is not None and response.request.url.startswith(self.place.endpoint):
                 raise self._answered(response) from error
             if isinstance(error, ClientAuthenticationError):
-                raise RefusedError(f"no token for {self.scope}: {harmless(str(error))}") from error
-            raise UnsettledError(f"{self.place.endpoint} gave no answer: {harmless(str(error))}") from error
+                raise RefusedError(f"no token for {self.scope}: {error_line(str(error))}") from cause_of(error)
+            said = error_line(str(error))
+            raise UnsettledError(f"{self.place.endpoint} gave no answer: {said}") from cause_of(error)
         except AzureError as error:
-            raise UnsettledError(f"{self.place.endpoint} can't be reached: {harmless(str(error))}") from error
+            said = error_line(str(error))
+            raise UnsettledError(f"{self.place.endpoint} can't be reached: {said}") from cause_of(error)
+        except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
+            raise UnsettledError(f"{self.place.endpoint} could not be asked: {unforeseen(error)}") from cause_of(error)
 
     def _answered(self, response: Any) -> ServiceError:
         """Return what an answer means that is no success."""

@@ -1,7 +1,6 @@
 """What clients of a service share: which failures may pass, how to repeat them, and what may be told of them."""
 
 import random
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,9 +10,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from rare_audit.errors import ServiceError
-from rare_audit.reporting.text import one_line
+from rare_audit.reporting.secrets import error_line
 
-_SECRET: Final = re.compile(r"(Bearer\s+)\S+|eyJ[\w-]+\.[\w.-]+", re.IGNORECASE)
 _LONGEST_WAIT: Final = 16.0
 
 T = TypeVar("T")
@@ -63,18 +61,13 @@ def again(attempt: Callable[[], T], patience: Patience) -> T:
             delay = min(2 * delay, _LONGEST_WAIT)
 
 
-def harmless(text: str) -> str:
-    """Return what a service or a library said in one short line, without anything that may be a token."""
-    return one_line(_SECRET.sub(r"\1***", " ".join(text.split())), 300)
-
-
 def reason(content: bytes) -> str:
-    """Return what an answer's body says of an error, as Azure's services say it: code and message, made harmless."""
+    """Return what an answer's body says of an error, as Azure's services say it: code and message, without secrets."""
     try:
         trouble = msgspec.json.decode(content, type=_Answer).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "no reason given"
-    return harmless(": ".join(filter(None, (trouble.code, trouble.message))))
+    return error_line(": ".join(filter(None, (trouble.code, trouble.message))))
 
 
 def retry_after(text: str) -> float:
@@ -83,6 +76,6 @@ def retry_after(text: str) -> float:
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -5,13 +5,14 @@ repeated, with the memo it had, ends where an undisturbed one does.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from rare_audit.detection.finding import Finding, content_id
+from rare_audit.detection.rule import EntityMapping
 from rare_audit.errors import RefusedError
 from rare_audit.reporting import sentinel_bodies as bodies
 from rare_audit.reporting.incident import Incident
@@ -41,8 +42,9 @@ class Sentinel:
     bookmarks Sentinel would not take for what they hold.
     """
 
-    def __init__(self, arm: Arm, *, bookmarks: bool = True) -> None:
-        """Deliver to `arm`'s workspace; without `bookmarks` none is tried."""
+    def __init__(self, arm: Arm, *, bookmarks: bool = True, mappings: Sequence[EntityMapping] = ()) -> None:
+        """Deliver to `arm`'s workspace; without `bookmarks` none is tried. `mappings` are the rule's."""
+        self._mappings = mappings
         self.notes: list[str] = []
         self.refused = 0
         self._arm = arm
@@ -186,7 +188,7 @@ class Sentinel:
                 raise _NoRoomError
             return False
         bookmark = f"bookmarks/{bodies.bookmark_id(wanted.id, finding)}"
-        self._ensure(bookmark, bodies.bookmark_properties(wanted, finding), PREVIEW)
+        self._ensure(bookmark, bodies.bookmark_properties(wanted, finding, self._mappings), PREVIEW)
         return self._ensure(relation, {"relatedResourceId": f"{self._arm.base}/{bookmark}"}, STABLE)
 
     def _ensure(self, path: str, properties: dict[str, Any], version: str) -> bool:

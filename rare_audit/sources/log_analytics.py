@@ -220,7 +220,7 @@ class _Slices:
         """
         if part.end - part.start <= TICKS_PER_SECOND:
             raise ServiceError(f"Log Analytics gives no whole answer for {part}, a second or less: {error}") from error
-        if part.deadline is not None and now > part.deadline:
+        if part.deadline is not None and now >= part.deadline:
             raise ServiceError(f"Log Analytics gave no whole answer for {part} in time: {error}") from error
         half = -((part.start - part.end) // (2 * TICKS_PER_SECOND)) * TICKS_PER_SECOND
         middle = part.start + half

@@ -6,13 +6,13 @@ first connection is made.
 """
 
 import random
-import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ import msgspec
 
 from rare_audit.errors import ServiceError, SettingsError
 from rare_audit.places import logs_endpoint
-from rare_audit.reporting.text import one_line
+from rare_audit.reporting.secrets import cause_of, error_line, unforeseen
 from rare_audit.sources.log_analytics_query import Question
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ DEFAULT_ENDPOINT: Final = "https://api.loganalytics.io"
 _PASSING: Final = frozenset({408, 429, 500, 502, 503})
 _TOO_LARGE: Final = frozenset({204, 504})
 _BLOCK: Final = 1 << 20
-_LONGEST_TOLD: Final = 300
-_SECRET: Final = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+(?:\.[\w-]+)*")
 _REMEDY: Final = {
     400: "Log Analytics refused the query",
     401: "Log Analytics did not accept the identity's token; check the identity, its tenant and "
@@ -50,6 +48,10 @@ class IncompleteAnswerError(ServiceError):
     """An answer that is not the whole result. Asked for less, the service may send all of it."""
 
 
+class TokenRefusedError(ServiceError):
+    """A token was not accepted, which may pass once, as where the service and the identity disagree for a moment."""
+
+
 class _PassingError(Exception):
     """What may be over soon; `pause` is how many seconds the service asked for, None where it did not."""
 
@@ -62,9 +64,10 @@ class _PassingError(Exception):
 class Patience:
     """How long to wait for a query, in seconds.
 
-    `budget` covers a query with all its repetitions and the pauses between them, which double from `first_pause` to
-    `longest_pause`. `server` is what the service may take for one, at most 600; `silence` how much longer than that it
-    may say nothing; `connect` how long until it is reached. `sleep` waits unless the event is set.
+    `budget` covers a query with all its repetitions, their answers to the last byte, and the pauses between them, which
+    double from `first_pause` to `longest_pause`. `server` is what the service may take for one, at most 600; `silence`
+    how much longer than that it may say nothing; `connect` how long until it is reached. `sleep` waits unless the event
+    is set.
     """
 
     budget: float = 1800
@@ -103,6 +106,8 @@ class Workspace:
         """Return a connection, which opens with its first query. Not to be called by two threads at once."""
         from azure.monitor.query import LogsQueryClient  # noqa: PLC0415 - costs a second, and few commands need it
 
+        from rare_audit.bounded_http import BoundedTransport  # noqa: PLC0415 - imports azure
+
         if self._credential is None:
             self._credential = self._make_credential()
         # Repeating is left to `ask`: azure-core repeats no POST after 502, 429 without Retry-After or a read timeout,
@@ -111,7 +116,10 @@ class Workspace:
             self._credential,
             endpoint=self.origin,
             retry_total=0,
-            connection_data_block_size=_BLOCK,
+            permit_redirects=False,
+            transport=BoundedTransport(
+                connect=self.patience.connect, whole=self.patience.budget, connection_data_block_size=_BLOCK
+            ),
         )
         return Connection(client, self.url, self.patience)
 
@@ -131,10 +139,14 @@ class Connection:
         Raises IncompleteAnswerError where the answer is not whole, or nobody wants it any more as `halt` is set;
         ServiceError for everything that time does not heal, and once time is up.
         """
-        tried = 0
+        tried, refused = 0, False
         while not halt.is_set():
             try:
-                return self._attempt(question, halt)
+                return self._attempt(question, deadline, halt)
+            except TokenRefusedError:
+                if refused:
+                    raise
+                refused, pause = True, self._patience.pause(tried, None)
             except _PassingError as error:
                 pause = self._patience.pause(tried, error.pause)
                 if self._patience.clock() + pause > deadline:
@@ -147,13 +159,15 @@ class Connection:
         """Close the client and its connections."""
         self._client.close()
 
-    def _attempt(self, question: Question, halt: threading.Event) -> bytearray:
-        with self._send(question) as response:
+    def _attempt(self, question: Question, deadline: float, halt: threading.Event) -> bytearray:
+        left = max(0.0, min(deadline - self._patience.clock(), self._patience.budget))
+        with self._send(question, left) as response:
             if response.status_code == 200:
                 return _whole_body(response, halt)
             raise _refusal(response.status_code, response.headers, _reason(response))
 
-    def _send(self, question: Question) -> "HttpResponse":
+    def _send(self, question: Question, whole: float) -> "HttpResponse":
+        """Send a question whose answer has to be there, whole, within that many seconds."""
         from azure.core.exceptions import (  # noqa: PLC0415 - see connect
             AzureError,
             ClientAuthenticationError,
@@ -171,18 +185,22 @@ class Connection:
                 stream=True,
                 connection_timeout=patience.connect,
                 read_timeout=patience.server + patience.silence,
+                whole=whole,
             )
         except ClientAuthenticationError as error:
-            raise ServiceError(f"the identity got no token for Log Analytics: {_harmless(str(error))}") from error
+            said = error_line(str(error))
+            raise ServiceError(f"the identity got no token for Log Analytics: {said}") from cause_of(error)
         except (ServiceRequestError, ServiceResponseError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ServiceError(
                     f"{urlsplit(self._url).netloc} has a certificate this machine does not trust; "
                     "check RARE_AUDIT_LOGS_ENDPOINT, or name its authority in REQUESTS_CA_BUNDLE"
                 ) from error
-            raise _PassingError(f"the connection failed: {_harmless(str(error))}") from error
+            raise _PassingError(f"the connection failed: {error_line(str(error))}") from cause_of(error)
         except AzureError as error:
-            raise ServiceError(f"the query could not be sent: {_harmless(str(error))}") from error
+            raise ServiceError(f"the query could not be sent: {error_line(str(error))}") from cause_of(error)
+        except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
+            raise ServiceError(f"the query could not be sent: {unforeseen(error)}") from cause_of(error)
 
 
 def told(error: Any) -> str:
@@ -193,7 +211,7 @@ def told(error: Any) -> str:
         inner = error.get("innererror")
         details = error.get("details")
         error = inner or (details[0] if isinstance(details, list) and details else None)
-    return _harmless(message) or "no reason given"
+    return error_line(message) or "no reason given"
 
 
 def _whole_body(response: "HttpResponse", halt: threading.Event) -> bytearray:
@@ -216,7 +234,7 @@ def _reason(response: "HttpResponse") -> str:
     """Return what the body of a refusal says; it is no loss where it can't be read, since the status says enough."""
     from azure.core.exceptions import AzureError  # noqa: PLC0415 - see connect
 
-    with suppress(AzureError, msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(AzureError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         body = msgspec.json.decode(response.read())
         return told(body.get("error")) if isinstance(body, dict) else "no reason given"
     return "no reason given"
@@ -228,7 +246,8 @@ def _refusal(status: int, headers: Mapping[str, str], reason: str) -> Exception:
         return IncompleteAnswerError(f"the service answered {what}")
     if status in _PASSING:
         return _PassingError(f"the service answered {what}", _asked_pause(headers))
-    return ServiceError(f"{_REMEDY.get(status, 'Log Analytics refused')} ({what})")
+    kind = TokenRefusedError if status == HTTPStatus.UNAUTHORIZED else ServiceError
+    return kind(f"{_REMEDY.get(status, 'Log Analytics refused')} ({what})")
 
 
 def _asked_pause(headers: Mapping[str, str]) -> float | None:
@@ -238,11 +257,6 @@ def _asked_pause(headers: Mapping[str, str]) -> float | None:
         return float(RetryPolicy().parse_retry_after(headers.get("Retry-After", "")))
     except ValueError:
         return None
-
-
-def _harmless(text: str) -> str:
-    """Return a text in one line and without anything that looks like a token."""
-    return one_line(_SECRET.sub("(left out)", text), _LONGEST_TOLD)
 
 
 def _checked_id(workspace_id: str) -> uuid.UUID:

@@ -10,16 +10,19 @@ from rare_audit.stores.leases import Leases
 from rare_audit.stores.progress import ProgressRows
 from rare_audit.stores.retention import TableRetention
 from rare_audit.stores.runs import Runs
+from rare_audit.stores.set_aside import SetAside
 
 
 def stores_on(table: Table, clock: Clock, lease: timedelta) -> Stores:
     """Return all stores on one table; a run that is killed keeps the next one waiting for as long as `lease`."""
+    aside = SetAside()
     return Stores(
-        findings=Findings(table),
-        dry_findings=DryFindings(table),
-        runs=Runs(table),
-        deliveries=Deliveries(table),
+        findings=Findings(table, aside),
+        dry_findings=DryFindings(table, aside),
+        runs=Runs(table, aside),
+        deliveries=Deliveries(table, aside),
         progress=ProgressRows(table),
         lease=Leases(table, clock, lease),
         retention=TableRetention(table),
+        set_aside=aside,
     )

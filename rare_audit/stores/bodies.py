@@ -9,6 +9,7 @@ import msgspec
 
 from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.ports import Entity, Table, Value
+from rare_audit.reporting.secrets import error_line
 from rare_audit.stores.keys import key_of
 
 BODY: Final = "body"
@@ -28,7 +29,15 @@ class LongRow(NamedTuple):
     columns: Mapping[str, Value] = {}
 
 
-class PartsError(ServiceError):
+class StoredRowError(ServiceError):
+    """A stored row can't be read: it is of another version, or damaged. `where` has its keys."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"the stored row {where} {what}")
+        self.where = where
+
+
+class PartsError(StoredRowError):
     """A long row is not whole: it is just being removed, or something else removed a part of it."""
 
 
@@ -38,7 +47,9 @@ def pack(value: msgspec.Struct) -> str:
 
 
 def unpack(entity: Entity, kind: type[T]) -> T:
-    """Return the value that a row's body holds; ServiceError where it holds none of that kind."""
+    """Return the value that a row's body holds; StoredRowError where it holds none of that kind."""
+    if entity.unreadable:
+        raise StoredRowError(_where(entity), entity.unreadable)
     return _read(str(entity.values.get(BODY, "")), entity, kind)
 
 
@@ -64,14 +75,18 @@ def put_long(table: Table, partition: str, row: str, text: str, columns: Mapping
     What is too long for a row goes into others first, under a digest of its own: a row never names what is not all
     there, and who reads the old one meanwhile still has its parts. They go with the row, by `long_parts`.
     """
+    table.put(long_row(table, partition, row, text, columns))
+
+
+def long_row(table: Table, partition: str, row: str, text: str, columns: Mapping[str, Value] | None = None) -> Entity:
+    """Write the parts of a body that is too long for a row; return the row itself, for its writer to write."""
     if len(text) <= LONGEST:
-        table.put(Entity(partition, row, {**(columns or {}), BODY: text}))
-        return
+        return Entity(partition, row, {**(columns or {}), BODY: text})
     digest = _digest(text)
     chunks = [text[at : at + LONGEST] for at in range(0, len(text), LONGEST)]
     for number, chunk in enumerate(chunks):
         table.put(Entity(_place(partition, row), f"{digest}.{number:06d}", {BODY: chunk}))
-    table.put(Entity(partition, row, {**(columns or {}), _DIGEST: digest, _PARTS: len(chunks)}))
+    return Entity(partition, row, {**(columns or {}), _DIGEST: digest, _PARTS: len(chunks)})
 
 
 def drop_old_parts(table: Table, partition: str, row: str, text: str) -> None:
@@ -86,16 +101,16 @@ def drop_old_parts(table: Table, partition: str, row: str, text: str) -> None:
 def unpack_long(table: Table, entity: Entity, kind: type[T]) -> T:
     """Return the value whose body `put_long` wrote.
 
-    ServiceError where it holds none of that kind, PartsError where a part of it is gone.
+    StoredRowError where it holds none of that kind, PartsError where a part of it is gone.
     """
     if _DIGEST not in entity.values:
         return unpack(entity, kind)
     digest = str(entity.values[_DIGEST])
     place = _place(entity.partition, entity.row)
-    parts = [str(part.values[BODY]) for part in table.query(place, first=f"{digest}.", last=f"{digest}.~")]
-    if len(parts) != entity.values[_PARTS]:
-        told = f"{len(parts)} of {entity.values[_PARTS]} parts"
-        raise PartsError(f"of the stored row {entity.partition} {entity.row} there are {told}")
+    found = table.query(place, first=f"{digest}.", last=f"{digest}.~")
+    parts = [str(part.values[BODY]) for part in found if BODY in part.values]
+    if len(parts) != entity.values.get(_PARTS):
+        raise PartsError(_where(entity), f"has {len(parts)} of its {entity.values.get(_PARTS)} parts")
     return _read("".join(parts), entity, kind)
 
 
@@ -116,6 +131,9 @@ def _place(partition: str, row: str) -> str:
 def _read(text: str, entity: Entity, kind: type[T]) -> T:
     try:
         return msgspec.convert(json.loads(text), kind)
-    except (json.JSONDecodeError, msgspec.ValidationError) as error:
-        where = f"{entity.partition} {entity.row}"
-        raise ServiceError(f"the stored row {where} holds no {kind.__name__}: {error}") from error
+    except (json.JSONDecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise StoredRowError(_where(entity), f"holds no {kind.__name__}: {error_line(str(error))}") from error
+
+
+def _where(entity: Entity) -> str:
+    return f"{entity.partition} {entity.row}"

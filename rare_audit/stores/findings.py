@@ -2,36 +2,38 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from rare_audit.errors import RefusedError
-from rare_audit.ports import Entity, Table, Value
+from rare_audit.ports import Entity, Table
 from rare_audit.records import KeptFinding
-from rare_audit.reporting.incident import app_of
 from rare_audit.stores.bodies import LongRow, long_parts, pack, put_each, unpack_long
 from rare_audit.stores.keys import key_of
+from rare_audit.stores.set_aside import SetAside
 
-_APP: Final = "app"
 _DAYS: Final = "finding-days"
 
 
 class Findings:
-    """ports.FindingStore, and beside the days an index of each app's days, and one of all days with their apps."""
+    """ports.FindingStore, and beside the days an index of them all, which retention goes by."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, aside: SetAside | None = None) -> None:
         self._table = table
+        self._aside = aside or SetAside()
 
     def of_day(self, rule_id: str, day: str) -> tuple[KeptFinding, ...]:
-        """Return all that is kept of a UTC day, withdrawn findings too, ordered by id."""
-        return tuple(unpack_long(self._table, entity, KeptFinding) for entity in self._table.query(_day(rule_id, day)))
+        """Return all that is kept of a UTC day, withdrawn findings too, ordered by id.
 
-    def of_app(self, rule_id: str, identity: str) -> Iterator[KeptFinding]:
-        """Yield what is kept of an app, by day and id; `identity` is that of reporting.incident.App."""
-        app = key_of(identity)
-        for index in self._table.query(_app_days(rule_id, identity)):
-            for entity in self._table.query(_day(rule_id, index.row)):
-                if entity.values[_APP] == app:
-                    yield unpack_long(self._table, entity, KeptFinding)
+        A row that can't be read is set aside: found again, the finding is new.
+        """
+        return tuple(self.each(rule_id, day))
+
+    def each(self, rule_id: str, day: str, after: str = "") -> Iterator[KeptFinding]:
+        """Yield what `of_day` returns, of ids greater than `after`; no more is read than is taken."""
+        rows = self._table.query(_day(rule_id, day), first=f"{after}\0" if after else "")
+        found = (self._aside.read(partial(unpack_long, self._table, entity, KeptFinding)) for entity in rows)
+        yield from (one for one in found if one)
 
     def keep(self, kept: Iterable[KeptFinding]) -> dict[str, RefusedError]:
         """Write the findings that differ from what is kept under their ids; of two under one id the last counts.
@@ -52,40 +54,22 @@ class Findings:
 
         In the order in which they may be deleted while this goes on: what they are found by comes last.
         """
-        swept = ("", "")
         for index in self._table.query(_DAYS, last=before_day):
-            day, rule, app = index.row.split(".")
-            if swept != (day, rule):
-                for entity in self._table.query(f"findings.{day}.{rule}"):
-                    yield from long_parts(self._table, entity.partition, entity.row)
-                    yield entity.partition, entity.row
-                swept = day, rule
-            yield f"app-days.{app}", day
+            for entity in self._table.query(f"findings.{index.row}"):
+                yield from long_parts(self._table, entity.partition, entity.row)
+                yield entity.partition, entity.row
             yield index.partition, index.row
 
     def _write(self, kept: list[KeptFinding]) -> dict[str, RefusedError]:
-        # The indexes first: an app's day without findings of it does no harm, a finding that the index lacks is lost to
-        # of_app for ever, as the next run finds it kept already. And first of all the one that retention goes by.
-        apps = {(one.finding.rule_id, one.finding.day, app_of(one.finding).identity) for one in kept}
-        for rule_id, day, identity in sorted(apps):
-            row = f"{day}.{key_of(rule_id)}.{key_of(rule_id, identity)}"
-            self._table.put(Entity(_DAYS, row, {}))
-            self._table.put(Entity(_app_days(rule_id, identity), day, {_APP: identity}))
+        # The index first: a day without findings does no harm, and a finding that the index lacks is never removed.
+        for rule_id, day in sorted({(one.finding.rule_id, one.finding.day) for one in kept}):
+            self._table.put(Entity(_DAYS, f"{day}.{key_of(rule_id)}", {}))
         return put_each(self._table, map(_row, kept))
 
 
 def _row(one: KeptFinding) -> LongRow:
-    columns: dict[str, Value] = {
-        _APP: key_of(app_of(one.finding).identity),
-        "incident": one.incident_id,
-        "held": one.held,
-    }
-    return LongRow(_day(one.finding.rule_id, one.finding.day), one.finding.id, pack(one), columns)
+    return LongRow(_day(one.finding.rule_id, one.finding.day), one.finding.id, pack(one))
 
 
 def _day(rule_id: str, day: str) -> str:
     return f"findings.{day}.{key_of(rule_id)}"
-
-
-def _app_days(rule_id: str, identity: str) -> str:
-    return f"app-days.{key_of(rule_id, identity)}"

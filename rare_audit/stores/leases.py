@@ -1,17 +1,21 @@
 """Leases on a table: a row for each name, always written by etag."""
 
+import logging
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from rare_audit.ports import Clock, ConflictError, Entity, Table
 from rare_audit.reporting.text import one_line
-from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.stores.bodies import BODY, StoredRowError, pack, unpack
 from rare_audit.stores.keys import key_of
 
 _LEASES: Final = "leases"
 _SHOWN: Final = 100
+_LONGEST: Final = 10
+"""How many times its own duration a lease may have left: more than clocks differ by, and than two versions do."""
+_log: Final = logging.getLogger(__name__)
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -19,7 +23,7 @@ class _Held(msgspec.Struct, frozen=True):
 
     name: str
     holder: str
-    until: datetime
+    until: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Leases:
@@ -36,7 +40,7 @@ class Leases:
         ConflictError, which says who holds it until when, while somebody else does, or was quicker.
         """
         row, held = self._read(name)
-        if held and held.holder not in ("", holder) and self._clock.now() < held.until:
+        if held and held.holder not in ("", holder) and self._is_valid(held):
             raise _conflict(name, held)
         self._take(row, name, holder)
 
@@ -61,7 +65,15 @@ class Leases:
     def is_held(self, name: str) -> bool:
         """Tell whether somebody holds it now."""
         _, held = self._read(name)
-        return held is not None and bool(held.holder) and self._clock.now() < held.until
+        return held is not None and bool(held.holder) and self._is_valid(held)
+
+    def _is_valid(self, held: _Held) -> bool:
+        """Tell whether a lease has not expired.
+
+        One for far longer than any is given, by a clock that was wrong, or by somebody's hand, is no lease.
+        """
+        left = held.until - self._clock.now()
+        return timedelta() < left <= _LONGEST * self._duration
 
     def _take(self, row: Entity, name: str, holder: str) -> None:
         try:
@@ -75,7 +87,13 @@ class Leases:
         """Return the row, one without etag where there is none, and what it says."""
         key = key_of(name)
         row = self._table.get(_LEASES, key)
-        return (row, unpack(row, _Held)) if row else (Entity(_LEASES, key, {}), None)
+        if row is None:
+            return Entity(_LEASES, key, {}), None
+        try:
+            return row, unpack(row, _Held)
+        except StoredRowError as error:  # who holds it can't be told; whoever does finds it lost
+            _log.warning("%s; it can be taken", error)
+            return row, None
 
     def _write(self, row: Entity, held: _Held) -> None:
         self._table.put(msgspec.structs.replace(row, values={BODY: pack(held)}), unless_changed=True)

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from rare_audit.detection.ticks import day_ticks
 from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Progress
-from rare_audit.stores.bodies import BODY, pack, unpack
+from rare_audit.reporting.secrets import error_line
+from rare_audit.stores.bodies import BODY, StoredRowError, pack, unpack
 from rare_audit.stores.keys import key_of
 
 _PROGRESS: Final = "progress"
@@ -50,4 +53,17 @@ class ProgressRows:
         """Return a rule's row, one without etag where there is none, and what it says."""
         key = key_of(rule_id)
         row = self._table.get(_PROGRESS, key)
-        return (row, unpack(row, Progress)) if row else (Entity(_PROGRESS, key, {}), Progress(rule_id))
+        return (row, _checked(row)) if row else (Entity(_PROGRESS, key, {}), Progress(rule_id))
+
+
+def _checked(row: Entity) -> Progress:
+    """Return what a row says; StoredRowError where a day is none, or a success has no time with an offset."""
+    progress = unpack(row, Progress)
+    try:
+        for day in filter(None, (progress.first, progress.due, progress.silent_since)):
+            day_ticks(day)
+        if progress.last_success:
+            _ = datetime.fromisoformat(progress.last_success) - datetime.now(UTC)  # fails for a time without an offset
+    except (ValueError, TypeError) as error:
+        raise StoredRowError(f"{row.partition} {row.row}", f"holds no Progress: {error_line(str(error))}") from error
+    return progress

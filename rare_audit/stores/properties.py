@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from rare_audit.errors import RefusedError, ServiceError
+from rare_audit.errors import RefusedError
 from rare_audit.ports import Entity, Value
 
 MARK: Final = "write"
@@ -88,10 +88,14 @@ def _weight(value: Property) -> int:
             return 8
 
 
-def decode(partition: str, row: str, stored: Mapping[str, Any]) -> dict[str, Value]:
+class UnpackError(Exception):
+    """Packed text of a row is not whole: something else wrote it, or cut it. Nobody but the table meets it."""
+
+
+def decode(stored: Mapping[str, Any]) -> dict[str, Value]:
     """Return the values of an entity that azure-data-tables read; properties that are nobody's are left out.
 
-    ServiceError where packed text is not whole: the row was written by something else.
+    UnpackError where packed text is not whole: the row was written by something else.
     """
     values: dict[str, Value] = {}
     packed: dict[str, dict[int, bytes]] = defaultdict(dict)
@@ -105,5 +109,5 @@ def decode(partition: str, row: str, stored: Mapping[str, Any]) -> dict[str, Val
             text = zlib.decompress(b"".join(chunks[number] for number in range(len(chunks))))
             values[name] = text.decode("utf-8", "surrogatepass")
         except (zlib.error, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise ServiceError(f"the stored row {partition} {row} has no readable {name}") from error
+            raise UnpackError(f"has no readable {name}") from error
     return values

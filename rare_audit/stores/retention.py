@@ -5,7 +5,9 @@ from itertools import chain, islice
 from typing import Final
 
 from rare_audit.detection.ticks import day_ticks
+from rare_audit.errors import ServiceError
 from rare_audit.ports import Swept, Table
+from rare_audit.reporting.secrets import error_line
 from rare_audit.stores.deliveries import DELIVERIES, Deliveries
 from rare_audit.stores.dry_findings import DryFindings
 from rare_audit.stores.findings import Findings
@@ -34,7 +36,7 @@ def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", mos
     A finding and a delivery belong to their day, a run to the day it started; pending deliveries go too, and are
     counted. Nothing else is ever removed. Cut short anywhere, the next call ends it: each row goes before the one it is
     found by. The caller holds the lease, so that no run writes what is being removed. ValueError where `before_day` is
-    no day.
+    no day; ServiceError where the table can't be used, or an index is damaged.
     """
     day_ticks(before_day)
     day_ticks(dry_before_day)
@@ -47,14 +49,18 @@ def sweep(table: Table, before_day: str, dry_before_day: str = "0001-01-01", mos
     )
     removed: Counter[str] = Counter()
     undelivered = 0
-    for partition, row in islice(due, most):
-        undelivered += partition == DELIVERIES and deliveries.is_pending(row)
-        table.delete(partition, row)
-        removed[partition.partition(".")[0]] += 1
+    try:
+        for partition, row in islice(due, most):
+            undelivered += partition == DELIVERIES and deliveries.is_pending(row)
+            table.delete(partition, row)
+            removed[partition.partition(".")[0]] += 1
+        more = next(due, None) is not None
+    except ValueError as error:  # what an index leads to is no key
+        raise ServiceError(f"the index of what is to be removed is damaged: {error_line(str(error))}") from error
     return Swept(
         findings=removed["findings"],
         deliveries=removed["deliveries"],
         undelivered=undelivered,
         runs=removed["runs"],
-        more=next(due, None) is not None,
+        more=more,
     )

@@ -1,14 +1,17 @@
 """Runs on a table: one partition in which the latest come first, and an index of ids."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from rare_audit.detection.ticks import END_OF_TIME, day_ticks, parse_ticks
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Run
-from rare_audit.stores.bodies import PartsError, long_parts, pack, put_long, unpack_long
+from rare_audit.stores.bodies import PartsError, StoredRowError, long_parts, long_row, pack, unpack_long
 from rare_audit.stores.keys import key_of
+from rare_audit.stores.set_aside import SetAside
+from rare_audit.stores.versions import Versions
 
 _RUNS: Final = "runs"
 _IDS: Final = "run-ids"
@@ -18,26 +21,33 @@ _ROW: Final = "row"
 class Runs:
     """ports.RunStore. A run keeps the place its first `save` gave it, whatever becomes of its `started`."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, aside: SetAside | None = None) -> None:
         self._table = table
+        self._aside = aside or SetAside()
+        self._versions = Versions(table)
 
     def save(self, run: Run) -> None:
-        """Write a run's row. ValueError where `started` of a new run is no instant."""
-        put_long(self._table, _RUNS, self._place(run), pack(run))
+        """Write a run's row. ValueError where `started` of a new run is no instant.
+
+        ConflictError where somebody else wrote it since it was read or written here.
+        """
+        self._versions.put(long_row(self._table, _RUNS, self._place(run), pack(run)))
 
     def get(self, run_id: str) -> Run | None:
         """Return a run, or None; any text may be asked for."""
         index = self._table.get(_IDS, key_of(run_id))
-        found = index and self._table.get(_RUNS, str(index.values[_ROW]))
-        return unpack_long(self._table, found, Run) if found else None
+        row = str(index.values.get(_ROW, "")) if index else ""
+        found = self._versions.get(_RUNS, row) if row else None
+        return self._aside.read(lambda: unpack_long(self._table, found, Run)) if found else None
 
     def latest(self, count: int) -> tuple[Run, ...]:
-        """Return the last `count` runs, the latest first."""
-        found = (self._listed(entity) for entity in self._table.query(_RUNS))
+        """Return the last `count` runs that can be read, the latest first."""
+        found = (self._aside.read(partial(self._listed, entity)) for entity in self._table.query(_RUNS))
         return tuple(islice((run for run in found if run), count))
 
     def _listed(self, entity: Entity) -> Run | None:
         """Return a run; None for one that retention has begun to remove, its index first, and did not end with."""
+        self._versions.saw(entity)
         try:
             return unpack_long(self._table, entity, Run)
         except PartsError:
@@ -72,4 +82,6 @@ class Runs:
                 index = self._table.get(_IDS, key)
                 if index is None:
                     raise
+        if _ROW not in index.values:
+            raise StoredRowError(f"{_IDS} {key}", index.unreadable or "names no row")
         return str(index.values[_ROW])

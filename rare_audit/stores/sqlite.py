@@ -15,6 +15,7 @@ import msgspec
 
 from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity
+from rare_audit.reporting.secrets import error_line
 from rare_audit.stores.keys import check_key
 from rare_audit.stores.sqlite_views import VIEWS
 
@@ -67,7 +68,7 @@ class SqliteTable:
             raise ServiceError(f"can't make the folder of {path}: {error.strerror}") from error
         try:
             self._connection = _connect(path, patience)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise self._failed(error) from error
 
     def __enter__(self) -> Self:
@@ -128,11 +129,12 @@ class SqliteTable:
         try:
             with self._lock, closing(self._connection.execute(statement, values)) as cursor:
                 return cursor.fetchall(), cursor.rowcount
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: sqlite3.Error) -> ServiceError:
-        return ServiceError(f"the database {self._path} can't be used: {error}")
+    def _failed(self, error: Exception) -> ServiceError:
+        """Return an error about a file that can't be used, or is damaged so that even its messages are no text."""
+        return ServiceError(f"the database {self._path} can't be used: {error_line(str(error))}")
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
@@ -142,7 +144,7 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_SCHEMA)
         _make_views(connection)
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
@@ -176,4 +178,10 @@ def _log_ahead(connection: sqlite3.Connection, patience: float) -> None:
 
 def _entity(found: tuple[Any, ...]) -> Entity:
     partition, row, etag, body = found
-    return Entity(partition, row, json.loads(body.decode("utf-8", "surrogatepass")), etag)
+    try:
+        values = json.loads(body.decode("utf-8", "surrogatepass"))
+    except (ValueError, AttributeError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        return Entity(partition, row, {}, str(etag), unreadable="holds no JSON object")
+    return Entity(partition, row, values, str(etag))

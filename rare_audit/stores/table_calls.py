@@ -20,8 +20,10 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 
+from rare_audit.bounded_http import BoundedTransport
 from rare_audit.errors import RefusedError, ServiceError
 from rare_audit.ports import ConflictError
+from rare_audit.reporting.secrets import cause_of, error_line, unforeseen, without_secrets
 from rare_audit.reporting.text import one_line
 from rare_audit.stores.properties import Property
 
@@ -34,9 +36,6 @@ _INSERT: Final[Mapping[str, Any]] = {"response_preference": "return-no-content",
 _THERE: Final = frozenset({"EntityAlreadyExists"})
 _CHANGED: Final = frozenset(
     {"ConditionNotMet", "UpdateConditionNotSatisfied", "EntityNotFound", "ResourceNotFound", "TableNotFound"}
-)
-_SECRET: Final = re.compile(
-    r"(?i)(sig=|AccountKey=|SharedAccessSignature=|Bearer\s+|SharedKey(?:Lite)?\s+[^:\s]*:)[^\s;,&'\")]+"
 )
 _NOISE: Final = re.compile(r"^.*Caused by |<?[\w.]*Connection(?: object at |\()[^>)]*[>)]: ")
 _CODE: Final = re.compile(r'(?:"code":\s*"|<Code>)(\w+)')
@@ -53,7 +52,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
 def by_connection_string(text: str, table: str, options: Mapping[str, Any]) -> "TableCalls":
     """Return the calls to a table by a connection string; ServiceError where it is none."""
     try:
-        return TableCalls(TableClient.from_connection_string(text, table, **options))
+        return TableCalls(TableClient.from_connection_string(text, table, **_bounded(options)))
     except ValueError as error:
         hint = "expected the one that the storage account shows under Access keys"
         raise ServiceError(f"the storage connection string can't be used: {told(error)}; {hint}") from error
@@ -62,10 +61,20 @@ def by_connection_string(text: str, table: str, options: Mapping[str, Any]) -> "
 def by_identity(url: str, credential: TokenCredential, table: str, options: Mapping[str, Any]) -> "TableCalls":
     """Return the calls to a table of the account at `url`, by tokens; ServiceError where that is no such URL."""
     try:
-        return TableCalls(TableClient(url, table, credential=credential, **options))
+        return TableCalls(TableClient(url, table, credential=credential, **_bounded(options)))
     except ValueError as error:
         expected = "expected https://NAME.table.core.windows.net"
         raise ServiceError(f"the table service URL {told(url)} can't be used: {told(error)}; {expected}") from error
+
+
+def _bounded(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a client's options, by which no request and no pause goes on without end, and no redirect is followed."""
+    transport = BoundedTransport(
+        connect=options["connection_timeout"],
+        whole=options["read_timeout"],
+        longest_pause=options["retry_backoff_max"],
+    )
+    return {**options, "permit_redirects": False, "transport": transport}
 
 
 class TableCalls:
@@ -142,14 +151,15 @@ class TableCalls:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (AzureError, DeserializationError) as error:
-            harmless = error if _scrubbed(str(error)) == str(error) else AzureError(_scrubbed(str(error)))
+        except ServiceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the libraries raise what an identity or a proxy makes them
             status = error.status_code if isinstance(error, HttpResponseError) else None
             if status is not None and 400 <= status < 500:
-                raise RefusedError(self._explained(error), status) from harmless
-            raise ServiceError(self._explained(error)) from harmless
+                raise RefusedError(self._explained(error), status) from cause_of(error)
+            raise ServiceError(self._explained(error)) from cause_of(error)
 
-    def _explained(self, error: AzureError | DeserializationError) -> str:
+    def _explained(self, error: Exception) -> str:
         if isinstance(error, HttpResponseError) and error.status_code:
             code = _code(error)
             answered = f"answered {error.status_code} {code}".rstrip()
@@ -161,7 +171,9 @@ class TableCalls:
             return f"{self._name} can't be reached: {told(error)}; check the account's name and the network"
         if isinstance(error, ServiceResponseError):
             return f"{self._name} did not answer, tried repeatedly: {told(error)}; try again later"
-        return f"{self._name} gave an answer that is not the service's: {told(error)}; check its URL and any proxy"
+        if isinstance(error, AzureError | DeserializationError):
+            return f"{self._name} gave an answer that is not the service's: {told(error)}; check its URL and any proxy"
+        return f"{self._name} could not be asked: {unforeseen(error)}; check the app's identity, and any proxy"
 
 
 @contextmanager
@@ -204,9 +216,5 @@ def _found(pattern: re.Pattern[str], error: HttpResponseError) -> str:
 
 def told(error: object) -> str:
     """Return the first line of an error's text, without secrets and what only a debugger wants."""
-    text = _scrubbed(str(error)).strip().partition("\n")[0]
-    return one_line(_NOISE.sub("", text), _TOLD)
-
-
-def _scrubbed(text: str) -> str:
-    return _SECRET.sub(r"\1[removed]", text)
+    text = without_secrets(str(error)).strip().partition("\n")[0]
+    return error_line(_NOISE.sub("", text), _TOLD)

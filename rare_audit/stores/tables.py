@@ -11,7 +11,7 @@ import msgspec
 
 from rare_audit.ports import ConflictError, Entity
 from rare_audit.stores.keys import LONGEST, check_key
-from rare_audit.stores.properties import MARK, decode, encode
+from rare_audit.stores.properties import MARK, UnpackError, decode, encode
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -33,7 +33,7 @@ PATIENCE: Final[Mapping[str, float]] = {
 """How long a call is tried, in azure-core's words: pauses of 0, 1, 2, 4, 8 and 15 seconds, two minutes in all.
 
 Storage moves an overloaded partition within some ten seconds; the job's lease lasts five minutes, and no call may
-outlive it. A Retry-After is waited for however long it is; the Table service is not documented to send one.
+outlive it. `read_timeout` is for an answer as a whole, and no Retry-After is waited for longer than a pause.
 """
 _NAME: Final = re.compile("[A-Za-z][A-Za-z0-9]{2,62}")
 
@@ -157,7 +157,11 @@ def _checked(table: str) -> str:
 
 def _entity(found: Any) -> Entity:
     partition, row = found["PartitionKey"], found["RowKey"]
-    return Entity(partition, row, decode(partition, row, found), str(found.metadata["etag"]))
+    etag = str(found.metadata["etag"])
+    try:
+        return Entity(partition, row, decode(found), etag)
+    except UnpackError as error:
+        return Entity(partition, row, {}, etag, unreadable=str(error))
 
 
 def _key_part(bound: str) -> str:

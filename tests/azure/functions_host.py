@@ -41,9 +41,15 @@ class FunctionsHost:
     """
 
     def __init__(
-        self, app: Path, environment: Mapping[str, str], storage: Azurite, log: Path, pace: Pace | None = None
+        self,
+        app: Path,
+        environment: Mapping[str, str],
+        storage: Azurite,
+        log: Path,
+        pace: Pace | None = None,
+        port: int = 0,
     ) -> None:
-        """Read host.json; nothing runs yet. Raises HostError."""
+        """Read host.json; nothing runs yet. It listens on a port, of which 0 is any that is free. Raises HostError."""
         self.keys = Keys()
         self.settings = read_host_json(app)
         self.ended: list[Ended] = []
@@ -61,7 +67,7 @@ class FunctionsHost:
         self._storage = QueueServiceClient.from_connection_string(storage.connection_string, retry_total=0, **trust)
         self._listeners: list[QueueListener] = []
         self._routes: list[Route] = []
-        self._server = Loopback(self._answered)
+        self._server = Loopback(self._answered, port=port)
         self.url = self._server.url
 
     def __enter__(self) -> Self:

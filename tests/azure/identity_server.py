@@ -30,14 +30,14 @@ _PATH: Final = "/msi/token"
 class IdentityServer:
     """The endpoint. `audiences` are the resources it knows; its next tokens are good for `lasts` seconds."""
 
-    def __init__(self, gate: Gate, audiences: Iterable[str] = (STORAGE, LOGS, ARM)) -> None:
+    def __init__(self, gate: Gate, audiences: Iterable[str] = (STORAGE, LOGS, ARM), port: int = 0) -> None:
         self.audiences = set(audiences)
         self.lasts = 24 * 3600.0
         self.header = secrets.token_hex(16).upper()
         self._gate = gate
         self._lock = threading.Lock()
         self._given: dict[str, tuple[str, float]] = {}
-        self._server = Loopback(self._passed)
+        self._server = Loopback(self._passed, port=port)
 
     def __enter__(self) -> Self:
         self._server.__enter__()

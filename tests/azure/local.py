@@ -21,9 +21,15 @@ import duckdb
 from tests.azure.functions_settings import HostError
 from tests.azure.identity_server import ARM
 from tests.azure.local_stack import SAMPLE, Stack
+from tests.azure.loopback import free_port
 from tests.azure.sentinel_server import BASE, STABLE
 
 _RECORD: Final = re.compile(r"\[20\S+Z\] (?P<level>\S+) (?P<logger>\S*)")
+PORTS: Final = {"host": 7071, "logs": 7072, "arm": 7073, "identity": 7074}
+"""Where everything listens, so that what was pasted into a terminal once is good the next time; another where taken.
+
+7071 is that of Azure Functions Core Tools.
+"""
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _TRY: Final = """
 The app is at {app}; what it and its host log is in {log}.
@@ -96,7 +102,9 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
 
 def run(export: Path, *, moved: bool) -> None:
     """Start everything and show the log until it is interrupted."""
-    with Stack(export, shifted=moved) as stack:
+    stack = Stack(export, shifted=moved)
+    stack.ports = {name: free_port(port) for name, port in PORTS.items()}
+    with stack:
         stack.arm.page = 1000
         print(told(stack, export, moved=moved), flush=True)  # noqa: T201 - what it is for
         with stack.log.open(encoding="utf-8") as file:

@@ -48,7 +48,8 @@ class Stack:
     """All of it, while the block runs.
 
     `environment` is what the app's process gets: the settings, no key and no connection string. `day` is the last day
-    with events. Requests of the app pass `gate`; the host's own, and those of `rows` and `messages`, do not.
+    with events. Requests of the app pass `gate`; the host's own, and those of `rows` and `messages`, do not. `ports`
+    are those of `host`, `logs`, `arm` and `identity`, any that is free where none is named; set them before it starts.
     """
 
     environment: dict[str, str]
@@ -84,6 +85,7 @@ class Stack:
         self._settings = dict(settings or {})
         self._app = app
         self._hosted = host
+        self.ports: Mapping[str, int] = {}
         self._pace = Pace() if visibility is None else Pace(visibility=visibility, retry_after=visibility)
         self._host: FunctionsHost | None = None
         self._exits = ExitStack()
@@ -175,18 +177,23 @@ class Stack:
         self._start_storage(exits)
         self.environment |= self._settings
         if self._hosted:
-            host = FunctionsHost(self._app, self.environment, self.azurite, self.log, self._pace)
+            host = FunctionsHost(
+                self._app, self.environment, self.azurite, self.log, self._pace, self.ports.get("host", 0)
+            )
             self._host = exits.enter_context(host)
 
     def _start_services(self, exits: ExitStack, folder: Path) -> None:
-        self.identity = exits.enter_context(IdentityServer(self.gate))
+        self.identity = exits.enter_context(IdentityServer(self.gate, port=self.ports.get("identity", 0)))
         self.day = yesterday() if self._shifted else last_day(self._export)
         table = KqlTable()
         table.load(str(shifted(self._export, self.day, folder) if self._shifted else self._export))
-        self.logs = exits.enter_context(LogAnalyticsServer(table, self.authority, self._for_logs))
+        self.logs = exits.enter_context(
+            LogAnalyticsServer(table, self.authority, self._for_logs, self.ports.get("logs", 0))
+        )
         self.logs.gate = self.gate
         context = self.authority.context()
-        self.arm = exits.enter_context(sentinel_server.serving(context, accepts=self._for_arm, gate=self.gate))
+        arm = {"accepts": self._for_arm, "gate": self.gate, "port": self.ports.get("arm", 0)}
+        self.arm = exits.enter_context(sentinel_server.serving(context, **arm))
         ingestion = IngestionServer(context, COLUMNS, accepts=self._for_ingestion, gate=self.gate)
         self.ingestion = exits.enter_context(ingestion)
         # the clients ask for tokens for whatever endpoint they are given, but for ingestion

@@ -73,6 +73,16 @@ def stalled(seconds: float) -> Fault:
     return answer
 
 
+def dripping(seconds: float, times: int) -> Fault:
+    """Claim the whole length, and send a byte every so many seconds, so many times."""
+
+    def answer(exchange: Exchange) -> None:
+        _, body = exchange.answer()
+        exchange.drip(body[:times], len(body), seconds)
+
+    return answer
+
+
 def echo(code: int) -> Fault:
     """Answer with an error that repeats the request's token, as a careless proxy might."""
     return lambda exchange: exchange.send(code, error_body("Echo", f"got {exchange.authorization()}"))

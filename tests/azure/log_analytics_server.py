@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -87,6 +87,21 @@ class Exchange:
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
         self.hang_up()
 
+    def drip(self, body: bytes, length: int, seconds: float) -> None:
+        """Send a response that claims `length` bytes, `seconds` before each of those that there are."""
+        handler = self._handler
+        handler.server.finished(handler, 200)
+        handler.send_response(200)
+        handler.send_header("Content-Type", JSON)
+        handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        with suppress(OSError):  # whoever asked has gone
+            for at in range(len(body)):
+                time.sleep(seconds)
+                handler.wfile.write(body[at : at + 1])
+                handler.wfile.flush()
+        self.hang_up()
+
     def hang_up(self) -> None:
         """Close the connection."""
         self._handler.close_connection = True
@@ -102,8 +117,8 @@ Fault = Callable[[Exchange], None]
 class LogAnalyticsServer:
     """The stand-in. `faults` are answered first, one a request; `asked` is what came; `most_at_once` ran together."""
 
-    def __init__(self, table: KqlTable, authority: Authority, accepts: Callable[[str], bool]) -> None:
-        """Listen on a free port. `accepts` tells whether a bearer token is good."""
+    def __init__(self, table: KqlTable, authority: Authority, accepts: Callable[[str], bool], port: int = 0) -> None:
+        """Listen on a port, of which 0 is any that is free. `accepts` tells whether a bearer token is good."""
         self.table = table
         self.gate = Gate()
         self.accepts = accepts
@@ -112,7 +127,7 @@ class LogAnalyticsServer:
         self.faults: deque[Fault] = deque()
         self.asked: list[Asked] = []
         self.most_at_once = 0
-        self._server = _Server(self, authority)
+        self._server = _Server(self, authority, port)
         self.endpoint = f"https://{HOST}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True)
 
@@ -174,8 +189,8 @@ class LogAnalyticsServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, service: LogAnalyticsServer, authority: Authority) -> None:
-        super().__init__((HOST, 0), _Handler)
+    def __init__(self, service: LogAnalyticsServer, authority: Authority, port: int) -> None:
+        super().__init__((HOST, port), _Handler)
         # the handshake is left to the connection's own thread
         self.socket = authority.context().wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.service = service

@@ -34,14 +34,41 @@ class Request(NamedTuple):
         return urlsplit(self.target).path
 
 
+def body_of(headers: Message, stream: Any) -> bytes:
+    """Return a request's body, which has a length or comes in chunks (RFC 9112, 7.1)."""
+    if headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return bytes(stream.read(int(headers.get("Content-Length") or 0)))
+    body = b""
+    while size := int(stream.readline().partition(b";")[0], 16):
+        body += stream.read(size)
+        stream.readline()
+    while stream.readline().strip():  # trailers
+        pass
+    return body
+
+
+def free_port(wanted: int) -> int:
+    """Return a port if nobody listens on it, else 0, which stands for any."""
+    with socket.socket() as trying:
+        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trying.bind((HOST, wanted))
+        except OSError:
+            return 0
+    return wanted
+
+
 class Loopback(ThreadingHTTPServer):
     """A server whose requests `answer` answers, each connection in a thread of its own. Use it as a context manager."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Callable[[Request], Answer], context: ssl.SSLContext | None = None) -> None:
-        super().__init__((HOST, 0), _Handler)
+    def __init__(
+        self, answer: Callable[[Request], Answer], context: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
+        """Listen on a port, of which 0 is any that is free."""
+        super().__init__((HOST, port), _Handler)
         self.answer = answer
         self.url = f"{'https' if context else 'http'}://{HOST}:{self.server_port}"
         self._context = context
@@ -89,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Loopback
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = body_of(self.headers, self.rfile)
         answer = self.server.answer(Request(self.command, self.path, self.headers, body))
         if not answer.status:
             self.close_connection = True

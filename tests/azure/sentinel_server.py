@@ -51,9 +51,13 @@ class SentinelServer(ThreadingHTTPServer):
         page: int = 5,
         accepts: Callable[[str], bool] = bool,
         gate: Gate | None = None,
+        port: int = 0,
     ) -> None:
-        """Listen on a free port. `accepts` tells whether a bearer token is good; any is, unless told otherwise."""
-        super().__init__(("127.0.0.1", 0), _Handler)
+        """Listen on a port, of which 0 is any that is free.
+
+        `accepts` tells whether a bearer token is good; any is, unless told otherwise.
+        """
+        super().__init__(("127.0.0.1", port), _Handler)
         self._context = context
         self.page = page
         self.accepts = accepts

@@ -18,7 +18,7 @@ from tests.azure.zygote import Zygote
 
 DAY: Final = "2026-03-16"
 RUN_ID: Final = re.compile(r"\d{8}T\d{6}-[0-9a-f]{12}")
-_LASTING: Final = ("findings.", "app-days.", "finding-days", "deliveries", "delivery-days", "pending.")
+_LASTING: Final = ("findings.", "finding-days", "deliveries", "delivery-days", "pending.")
 State = dict[tuple[str, ...], Any]
 
 
@@ -155,4 +155,4 @@ class SmallTenant:
         for found in self.stack.rows():
             partition, row = found["PartitionKey"], found["RowKey"]
             values = {name: value for name, value in found.items() if name not in {"PartitionKey", "RowKey", MARK}}
-            yield partition, row, decode(partition, row, values)
+            yield partition, row, decode(values)

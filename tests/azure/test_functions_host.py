@@ -52,6 +52,21 @@ def test_request_and_response(hosted: Callable[..., Hosted]) -> None:
     assert _call(host, "/api/things/latest") == (200, _headers("the latest"), b"the latest")
 
 
+def test_chunks(hosted: Callable[..., Hosted]) -> None:
+    """A body that is sent in chunks arrives whole, and the connection is good for the next request."""
+    host = hosted().host
+    connection = http.client.HTTPConnection(urlsplit(host.url).netloc, timeout=30)
+    path = f"/api/things/a?code={host.keys.function}"
+    try:
+        for parts in ([b"\x00", b"\xff" * 70_000], [], [b"x"]):
+            connection.request("POST", path, iter(parts), encode_chunked=True, headers={"User-Agent": "tests"})
+            response = connection.getresponse()
+            assert response.status == 202
+            assert msgspec.json.decode(response.read())["body"] == b"".join(parts).hex()
+    finally:
+        connection.close()
+
+
 def _headers(text: str) -> dict[str, str]:
     return {"content-type": "text/plain; charset=utf-8", "content-length": str(len(text))}
 

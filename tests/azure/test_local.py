@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from tests.azure.local import followed, readable
 from tests.azure.local_stack import ROOT
+from tests.azure.loopback import free_port
 
 _COMMAND: Final = (sys.executable, "-m", "tests.azure.local")
 
@@ -63,6 +65,14 @@ def _pasted(said: str) -> list[str]:
     assert ended.returncode == 0, ended.stderr
     assert "Semaphore Dialler" in ended.stdout
     return [line for line in ended.stdout.splitlines() if line.endswith("rows, equal")]
+
+
+def test_ports_that_are_taken() -> None:
+    """A port that somebody listens on is left to them; one that is free is used."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert free_port(port) == 0
+    assert free_port(port) == port
 
 
 @pytest.mark.parametrize("words", [["/nowhere"], ["pyproject.toml"], ["pyproject.toml", "--as-is"]], ids=" ".join)

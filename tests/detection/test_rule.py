@@ -383,6 +383,24 @@ def test_a_file_that_cannot_be_read(load: Callable[[Path], object], tmp_path: Pa
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("load", [load_rule, load_exclusions])
+def test_a_file_without_end(load: Callable[[Path], object], tmp_path: Path) -> None:
+    """What is larger than any rule is not read to its end, which it may not have."""
+    large = tmp_path / "rule.yaml"
+    large.write_bytes(b" " * 1_000_001)
+    for path in (large, Path("/dev/zero")):
+        with pytest.raises(RuleError, match=f"^{path}: is larger than 1,000,000 bytes"):
+            load(path)
+
+
+def test_mappings_and_tables_that_are_not_there(tmp_path: Path) -> None:
+    """A mapped column that no finding has, and a table that is not read, are mistakes of the rule."""
+    told = mistake(tmp_path / "rule.yaml", edited("columnName: IPCustomEntity", "columnName: Address"))
+    assert told.startswith("entityMappings: a finding has no column 'Address'; it has InitiatedByApp, ")
+    told = mistake(tmp_path / "rule.yaml", edited("      - AuditLogs\n", "      - SigninLogs\n"))
+    assert told == "requiredDataConnectors: 'SigninLogs' is not read; AuditLogs alone is"
+
+
 def test_a_tagged_timestamp_that_is_none_is_one_line_too(tmp_path: Path) -> None:
     """A mistake like any other."""
     assert "High|Medium" in mistake(tmp_path / "rule.yaml", edited("severity: Medium", "severity: !!timestamp abc"))

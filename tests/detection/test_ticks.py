@@ -180,3 +180,12 @@ def test_days() -> None:
     assert format_day(day_ticks("2026-03-15") - 1) == "2026-03-14"
     with pytest.raises(ValueError, match="day"):
         day_ticks("2026-02-30")
+
+
+@pytest.mark.parametrize(
+    ("ticks", "day"),
+    [(-1, "0001-01-01"), (-14 * TICKS_PER_DAY, "0001-01-01"), (0, "0001-01-01"), (END_OF_TIME, "9999-12-31")],
+)
+def test_days_outside_the_calendar(ticks: int, day: str) -> None:
+    """A lookback may begin before year 1: its days are told as the first there is."""
+    assert format_day(ticks) == day

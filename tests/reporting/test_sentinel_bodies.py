@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from rare_audit.detection.bounds import bounded
 from rare_audit.detection.finding import Evidence, Finding, TargetResource, content_id
+from rare_audit.detection.rule import EntityMapping, FieldMapping
 from rare_audit.reporting.incident import Incident, group
 from rare_audit.reporting.sentinel_bodies import (
     COMMENT_CAP,
@@ -250,7 +251,7 @@ def test_entities() -> None:
             TargetResource(USER_ID, "User", "Ada", "Ada@Contoso.example"),
         ),
     )
-    mappings = bookmark_properties(_incident(one), one)["entityMappings"]
+    mappings = bookmark_properties(_incident(one), one, RULE.entity_mappings)["entityMappings"]
     assert {each["entityType"]: {f["identifier"]: f["value"] for f in each["fieldMappings"]} for each in mappings} == {
         "Account": {"FullName": "ada@contoso.example", "AadUserId": USER_ID},
         "CloudApplication": {"Name": "Backup Agent", "AppId": one.app_ids[0]},
@@ -273,22 +274,37 @@ def test_user_id_is_only_told_where_known(target: TargetResource) -> None:
     """Another target's id, or what is no id, is not taken for the account's."""
     one = _named("one", target_user_principal_name="ada@contoso.example", targets=(target,))
     (account,) = [
-        each for each in bookmark_properties(_incident(one), one)["entityMappings"] if each["entityType"] == "Account"
+        each
+        for each in bookmark_properties(_incident(one), one, RULE.entity_mappings)["entityMappings"]
+        if each["entityType"] == "Account"
     ]
     assert [each["identifier"] for each in account["fieldMappings"]] == ["FullName"]
+
+
+def test_entities_come_from_the_rule() -> None:
+    """A rule that maps other columns gets other entities; one that maps none has the app alone."""
+    one = _named("one")
+    field = FieldMapping(identifier="Name", column_name="TargetResourceName")
+    mapping = EntityMapping(entity_type="SecurityGroup", field_mappings=(field,))
+    found = bookmark_properties(_incident(one), one, (mapping,))["entityMappings"]
+    assert [each["entityType"] for each in found] == ["SecurityGroup", "CloudApplication"]
+    assert found[0]["fieldMappings"] == [{"identifier": "Name", "value": one.target_resource_name}]
+    assert [each["entityType"] for each in bookmark_properties(_incident(one), one)["entityMappings"]] == [
+        "CloudApplication"
+    ]
 
 
 def test_empty_entities_are_left_out() -> None:
     """No mapping without a value."""
     one = _named("one", initiated_by_ip_address="", host=" ", app_ids=())
-    mappings = bookmark_properties(_incident(one), one)["entityMappings"]
+    mappings = bookmark_properties(_incident(one), one, RULE.entity_mappings)["entityMappings"]
     assert [(each["entityType"], len(each["fieldMappings"])) for each in mappings] == [("CloudApplication", 1)]
 
 
 def test_bookmark() -> None:
     """Name, times, tactics and techniques, and the row as JSON in a text."""
     one = _named("one")
-    properties = bookmark_properties(_incident(one), one)
+    properties = bookmark_properties(_incident(one), one, RULE.entity_mappings)
     assert properties["displayName"] == "Add service principal credentials on Payroll by Backup Agent"
     assert (properties["queryStartTime"], properties["queryEndTime"]) == (f"{DAY}T00:00:00Z", "2026-03-03T00:00:00Z")
     assert properties["eventTime"] == one.start_time
@@ -300,7 +316,7 @@ def test_bookmark() -> None:
 def test_bookmark_is_harmless_and_bounded(name: str) -> None:
     """Whatever the names: well-formed, of bounded size, nothing obeyed."""
     one = _hostile(name)
-    encoded = msgspec.json.encode(bookmark_properties(_incident(one), one))
+    encoded = msgspec.json.encode(bookmark_properties(_incident(one), one, RULE.entity_mappings))
     assert len(encoded) < 32_000
     for key, value in json.loads(encoded).items():
         if isinstance(value, str) and key != "query":

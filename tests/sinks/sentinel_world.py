@@ -93,7 +93,7 @@ class World:
             patience=self.time.patience(patience),
             transport=self.transport(**transport),
         )
-        return Sentinel(arm, bookmarks=bookmarks)
+        return Sentinel(arm, bookmarks=bookmarks, mappings=load_rule().entity_mappings)
 
     def transport(self, **options: Any) -> Transport:
         """Return a transport that trusts the server and is closed with the world; a plain one serves again."""

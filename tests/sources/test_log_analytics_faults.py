@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from azure.core.exceptions import ClientAuthenticationError
 from rare_audit.detection.ticks import TICKS_PER_DAY, TICKS_PER_SECOND, day_ticks
 from rare_audit.errors import ServiceError
 from rare_audit.sources.log_analytics import REPEATED, LogAnalytics, Slice, _Slices
-from rare_audit.sources.log_analytics_client import IncompleteAnswerError
+from rare_audit.sources.log_analytics_client import IncompleteAnswerError, Patience
 from tests.azure.log_analytics_faults import (
+    dripping,
     drop,
     echo,
     empty,
@@ -114,6 +116,26 @@ def test_what_passes_is_waited_for(server: LogAnalyticsServer, name: str) -> Non
     assert len({asked.query for asked in server.asked}) == DAYS
 
 
+def test_one_refused_token_is_no_end(server: LogAnalyticsServer) -> None:
+    """A 401 in the middle of a run is asked again, once for each query; the next one is an error."""
+    pauses = Pauses()
+    server.faults.extend([slow(0), status(401)])
+    assert _fetch(server, pauses) == EVERYTHING
+    assert len(pauses.seconds) == 1
+    server.faults.extend([status(401)] * 2)
+    with pytest.raises(ServiceError, match="did not accept the identity's token"):
+        source(server).coverage(FIRST, END)
+
+
+def test_an_answer_that_drips_is_given_up(server: LogAnalyticsServer) -> None:
+    """A byte every now and then is no silence: the budget of a query covers its answer to the last byte."""
+    server.faults.extend([dripping(0.05, 100)] * 20)
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match="gave no answer after"):
+        source(server, patience=Patience(budget=1, first_pause=0.1, silence=1)).coverage(FIRST, END)
+    assert time.monotonic() - began < 4
+
+
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_what_is_not_whole_is_asked_for_in_halves(server: LogAnalyticsServer, name: str) -> None:
     """Nothing of it counts: the halves bring everything, once."""
@@ -171,13 +193,13 @@ def test_the_first_half_has_no_more_time_than_the_whole_had() -> None:
 
 @pytest.mark.parametrize("code", FINAL)
 def test_what_time_does_not_heal_fails_at_once(server: LogAnalyticsServer, code: int) -> None:
-    """One attempt, and the error says what to do."""
+    """One attempt, two where a token was not accepted, and the error says what to do."""
     pauses = Pauses()
-    server.faults.append(status(code, message="the service's own words"))
+    server.faults.extend([status(code, message="the service's own words")] * (2 if code == 401 else 1))
     with pytest.raises(ServiceError, match=FINAL[code]) as caught:
         list(source(server, patience=pauses.patience()).events(FIRST, FIRST + TICKS_PER_DAY))
     assert "the service's own words" in str(caught.value)
-    assert (len(server.asked), pauses.seconds) == (1, [])
+    assert (len(server.asked), len(pauses.seconds)) == ((2, 1) if code == 401 else (1, 0))
 
 
 def test_what_the_stand_in_refuses_by_itself(server: LogAnalyticsServer) -> None:
@@ -336,5 +358,5 @@ def test_no_token_in_errors_or_logs(server: LogAnalyticsServer, code: int, caplo
     while error is not None:
         texts += [str(error), repr(error)]
         error = error.__cause__ or error.__context__
-    assert "(left out)" in "".join(texts)
+    assert "[removed]" in "".join(texts)
     assert not [text for text in texts if any(part in text for part in TOKEN.split("."))]

@@ -1,13 +1,15 @@
 """Deliveries: nothing that is to be delivered is ever lost."""
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 
 from rare_audit.detection.finding import content_id
-from rare_audit.errors import ServiceError
-from rare_audit.ports import Entity, Table
+from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Delivery
 from rare_audit.stores.deliveries import Deliveries
+from rare_audit.stores.set_aside import SetAside
 from tests.builders import RULE_ID, delivery
 from tests.fakes import FailingTable, Killed, MemoryTable
 
@@ -73,8 +75,8 @@ def test_killed_at_any_call(before: Delivery | None, after: Delivery) -> None:
     expected = _with(before)
     undisturbed = FailingTable(expected)
     Deliveries(undisturbed).put(after)
-    assert undisturbed.calls == 3
-    for call in (1, 2, 3):
+    assert undisturbed.calls == (3 if after.pending else 4)
+    for call in range(1, undisturbed.calls + 1):
         table = _with(before)
         with pytest.raises(Killed):
             Deliveries(FailingTable(table, call)).put(after)
@@ -108,7 +110,62 @@ def test_stale_marker_does_no_harm() -> None:
 
 
 def test_unreadable_delivery(table: Table) -> None:
-    """A row that holds no delivery is an error."""
-    table.put(Entity("deliveries", "r", {"body": "null"}))
-    with pytest.raises(ServiceError, match="the stored row deliveries r holds no Delivery"):
-        Deliveries(table).get("r")
+    """A row that holds no delivery is set aside and named; the others are pending, and put anew it is mended."""
+    aside = SetAside()
+    deliveries = Deliveries(table, aside)
+    other = delivery(incident_id=content_id("other"))
+    for one in (delivery(), other):
+        deliveries.put(one)
+    table.put(Entity("deliveries", delivery().incident_id, {"body": "null"}))
+    assert deliveries.pending(RULE_ID) == (other,)
+    assert deliveries.get(delivery().incident_id) is None
+    assert aside.notes() == (f"1 stored rows can't be read and were set aside: deliveries {delivery().incident_id}",)
+    deliveries.put(delivery())
+    assert len(Deliveries(table).pending(RULE_ID)) == 2
+
+
+def test_settled() -> None:
+    """Markers that killed writers left of what was delivered are removed; those of what is pending stay."""
+    table = MemoryTable()
+    other = delivery(incident_id=content_id("other"))
+    for one in (delivery(), other):
+        Deliveries(table).put(one)
+    with pytest.raises(Killed):
+        Deliveries(FailingTable(table, 3)).put(_DONE)
+    assert len(_markers(table)) == 2
+    Deliveries(table).settle(RULE_ID)
+    assert len(_markers(table)) == 1
+    assert Deliveries(table).pending(RULE_ID) == (other,)
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+@pytest.mark.parametrize("stale", [delivery(wanted="digest 9"), _DONE], ids=["pending", "done"])
+def test_stale_writer(stale: Delivery, at: int) -> None:
+    """A writer that was paused at any call, while another took over, takes nothing back, and hides nothing pending."""
+    table = MemoryTable()
+    Deliveries(table).put(delivery())
+    newer = delivery(wanted="digest 3", written="digest 2", memo="of the one that took over")
+
+    class Paused(FailingTable):
+        """Lets the other one do its work before the call."""
+
+        def _count(self) -> None:
+            super()._count()
+            if self.calls == at + 1:
+                other = Deliveries(table)
+                other.settle(RULE_ID)
+                other.get(delivery().incident_id)
+                for step in (msgspec.structs.replace(newer, wanted="digest 2"), newer):
+                    other.put(step)
+
+    writer = Deliveries(Paused(table))
+    writer.get(delivery().incident_id)
+    with suppress(ConflictError):
+        writer.put(stale)
+    found = Deliveries(table).get(delivery().incident_id)
+    assert found in {newer, stale} if at + 1 > 4 else found == newer
+    assert Deliveries(table).pending(RULE_ID) == ((found,) if found and found.pending else ())
+
+
+def _markers(table: MemoryTable) -> list[tuple[str, str]]:
+    return [key for key in table.contents() if key[0].startswith("pending.")]

@@ -1,4 +1,4 @@
-"""Kept findings: by day, by app, and nothing written twice."""
+"""Kept findings: by day, and nothing written twice."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from rare_audit.detection.finding import Evidence, content_id
-from rare_audit.errors import ServiceError
 from rare_audit.ports import Entity, Table
 from rare_audit.stores.findings import Findings
+from rare_audit.stores.set_aside import SetAside
 from tests.builders import DAY, RULE_ID, finding, kept
 from tests.fakes import FailingTable, Killed, MemoryTable
 
@@ -63,7 +63,7 @@ def test_repeated_day_writes_nothing() -> None:
     assert table.contents() == before
     again[3] = msgspec.structs.replace(again[3], held=False)
     Findings(counting).keep(again)
-    assert counting.written == 3  # the finding, its app's day, and the day's app
+    assert counting.written == 2  # the finding, and the index of its day
     assert Findings(table).of_day(RULE_ID, DAY) == (*those[:3], again[3], those[4])
 
 
@@ -78,29 +78,8 @@ def test_every_difference_counts(table: Table, change: dict[str, Any]) -> None:
     assert Findings(table).of_day(RULE_ID, DAY) == (changed,)
 
 
-def test_of_app(table: Table) -> None:
-    """An app's findings are found by its identity, over all days, in their order."""
-    findings = Findings(table)
-    mine = [kept(finding(id=_IDS[0], day=_OTHER_DAY)), kept(finding(id=_IDS[1])), kept(finding(id=_IDS[2]))]
-    others = [kept(finding(id=_IDS[3], **_OTHER_APP)), kept(finding(id=_IDS[4], rule_id="another"))]
-    findings.keep([*reversed(mine), *others])
-    assert list(findings.of_app(RULE_ID, mine[0].finding.service_principal_ids[0])) == mine
-    assert list(findings.of_app(RULE_ID, others[0].finding.initiated_by_app)) == [others[0]]
-    assert list(findings.of_app(RULE_ID, "nobody")) == []
-
-
-def test_app_that_changed_its_identity(table: Table) -> None:
-    """A finding whose app later events tell better is found under the new identity alone."""
-    findings = Findings(table)
-    findings.keep([kept(finding(service_principal_ids=()))])
-    better = kept(finding(service_principal_ids=("sp",)))
-    findings.keep([better])
-    assert list(findings.of_app(RULE_ID, "sp")) == [better]
-    assert list(findings.of_app(RULE_ID, better.finding.app_ids[0])) == []
-
-
 def test_killed_at_any_call() -> None:
-    """Killed at any call and repeated, keeping ends as if undisturbed; no finding is ever missing from its app."""
+    """Killed at any call and repeated, keeping ends as if undisturbed; retention finds all that is kept."""
     those = [kept(finding(id=id_, day=day)) for day, id_ in zip([DAY, DAY, _OTHER_DAY], _IDS, strict=False)]
     those.append(kept(finding(id=_IDS[4], **_OTHER_APP)))
     undisturbed = FailingTable(expected := MemoryTable())
@@ -109,21 +88,25 @@ def test_killed_at_any_call() -> None:
         table = MemoryTable()
         with pytest.raises(Killed):
             Findings(FailingTable(table, call)).keep(those)
-        for one in (found for day in (DAY, _OTHER_DAY) for found in Findings(table).of_day(RULE_ID, day)):
-            app = one.finding.service_principal_ids or (one.finding.initiated_by_app,)
-            assert one in Findings(table).of_app(RULE_ID, app[0])
+        found = {key for key in table.contents() if key[0].startswith("findings.")}
+        assert found <= set(Findings(table).expired("9999-01-01"))
         Findings(table).keep(msgspec.structs.replace(one, last_run="run 1") for one in those)
         assert table.contents() == expected.contents()
 
 
 @pytest.mark.parametrize("values", [{}, {"body": ""}, {"body": "{}"}, {"body": 1}, {"body": "{"}])
 def test_unreadable_row(table: Table, values: dict[str, str | int]) -> None:
-    """A row that holds no finding is an error that names it."""
+    """A row that holds no finding is set aside and named; the others are there, and kept again it is mended."""
+    aside = SetAside()
     Findings(table).keep([kept()])
     partition = _partition()
     table.put(Entity(partition, "r", values))
-    with pytest.raises(ServiceError, match=rf"^the stored row {partition} r holds no KeptFinding: "):
-        Findings(table).of_day(RULE_ID, DAY)
+    assert Findings(table, aside).of_day(RULE_ID, DAY) == (kept(),)
+    assert aside.notes() == (f"1 stored rows can't be read and were set aside: {partition} r",)
+    table.put(Entity(partition, finding().id, values))
+    assert Findings(table, aside).of_day(RULE_ID, DAY) == ()
+    Findings(table, aside).keep([kept()])
+    assert Findings(table).of_day(RULE_ID, DAY) == (kept(),)
 
 
 def _partition() -> str:

@@ -197,3 +197,29 @@ def _work(leases: Leases) -> None:
     leases.acquire("rule 1", "a")
     leases.renew("rule 1", "a")
     leases.release("rule 1", "a")
+
+
+@pytest.mark.parametrize("until", ["2027-03-03T01:30:00+00:00", "9999-12-31T23:59:59+00:00"])
+def test_lease_of_a_wrong_clock(table: Table, leases: Leases, until: str) -> None:
+    """A lease for far longer than any is given holds nobody up; its holder finds it lost."""
+    leases.acquire("rule 1", "a")
+    (row,) = table.query("leases")
+    body = str(row.values["body"]).replace("2026-03-03T01:35:00Z", until)
+    assert until in body
+    table.put(Entity("leases", row.row, {"body": body}))
+    assert not leases.is_held("rule 1")
+    leases.acquire("rule 1", "b")
+    with pytest.raises(ConflictError, match="held by b"):
+        leases.renew("rule 1", "a")
+
+
+@pytest.mark.parametrize("body", ["", "[]", '{"name":"rule 1","holder":"a","until":"2026-03-03T01:35:00"}'])
+def test_unreadable_lease(table: Table, leases: Leases, body: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A row that says nothing can be taken, and the log names it; whoever held it finds it lost."""
+    leases.acquire("rule 1", "a")
+    (row,) = table.query("leases")
+    table.put(Entity("leases", row.row, {"body": body}))
+    with pytest.raises(ConflictError, match="nobody holds it now"):
+        leases.renew("rule 1", "a")
+    leases.acquire("rule 1", "b")
+    assert f"the stored row leases {row.row} holds no _Held" in caplog.text

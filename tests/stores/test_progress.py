@@ -1,11 +1,14 @@
 """How far the days are done, on every backend."""
 
+import json
+
 import msgspec
 import pytest
 
 from rare_audit.errors import ServiceError
 from rare_audit.ports import Entity, Table
 from rare_audit.records import Progress
+from rare_audit.stores.keys import key_of
 from rare_audit.stores.progress import ProgressRows
 from tests.builders import DAY, RULE_ID
 from tests.fakes import FailingTable, MemoryTable
@@ -41,6 +44,29 @@ def test_success_before_the_first_timer(table: Table) -> None:
     assert ProgressRows(table).get(RULE_ID) == begun
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"lastSuccess": "2026-03-15T01:30:00"},
+        {"lastSuccess": "soon"},
+        {"due": "soon"},
+        {"first": "2026-3-1"},
+        {"silentSince": "2026-02-30"},
+    ],
+)
+def test_garbled(table: Table, field: dict[str, str]) -> None:
+    """What no writer writes is an error that names the row: days are neither skipped nor done again in silence."""
+    ProgressRows(table).begin(RULE_ID, DAY)
+    row = key_of(RULE_ID)
+    table.put(Entity("progress", row, {"body": json.dumps({"ruleId": RULE_ID, **field})}))
+    with pytest.raises(ServiceError, match=f"the stored row progress {row} holds no Progress"):
+        ProgressRows(table).get(RULE_ID)
+
+
+def _success(number: int) -> str:
+    return f"2026-05-01T01:30:{number % 60:02d}+00:00"
+
+
 class Meeting(MemoryTable):
     """A table in which a run writes between another's reading and writing, `times` times."""
 
@@ -50,19 +76,18 @@ class Meeting(MemoryTable):
         """Write, after the other."""
         if self.times:
             self.times -= 1
-            super().put(
-                Entity(entity.partition, entity.row, {"body": f'{{"ruleId":"{RULE_ID}","lastSuccess":"{self.times}"}}'})
-            )
+            body = json.dumps({"ruleId": RULE_ID, "lastSuccess": _success(self.times)})
+            super().put(Entity(entity.partition, entity.row, {"body": body}))
         return super().put(entity, unless_changed=unless_changed)
 
 
 def test_two_write_at_once() -> None:
     """Neither takes the other's fields back."""
     table = Meeting()
-    assert ProgressRows(table).begin(RULE_ID, DAY) == Progress(RULE_ID, DAY, DAY, "0")
+    assert ProgressRows(table).begin(RULE_ID, DAY) == Progress(RULE_ID, DAY, DAY, _success(0))
     table.times = 3
     ProgressRows(table).change(RULE_ID, silent_since=DAY)
-    assert ProgressRows(table).get(RULE_ID) == Progress(RULE_ID, "", "", "0", DAY)
+    assert ProgressRows(table).get(RULE_ID) == Progress(RULE_ID, "", "", _success(0), DAY)
 
 
 def test_others_write_all_the_time() -> None:

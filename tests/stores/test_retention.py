@@ -37,8 +37,6 @@ _PARTITIONS: Final = [
     "run-ids",
     "leases",
     f"pending.{key_of(RULE_ID)}",
-    *(f"app-days.{key_of(RULE_ID, app)}" for app in ("Zoë", "22222222-2222-2222-2222-222222222222")),
-    *(f"app-days.{key_of(_OTHER_RULE, app)}" for app in ("Zoë", "22222222-2222-2222-2222-222222222222")),
     *(f"findings.{day}.{key_of(rule)}" for day in _OLD_DAYS + _NEW_DAYS for rule in (RULE_ID, _OTHER_RULE)),
 ]
 

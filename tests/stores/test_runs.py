@@ -1,11 +1,16 @@
 """Runs: the latest first, each under its id."""
 
+from typing import Final
+
 import pytest
 
 from rare_audit.errors import ServiceError
 from rare_audit.ports import ConflictError, Entity, Table
 from rare_audit.records import Changes, Run
+from rare_audit.stores.bodies import pack
+from rare_audit.stores.keys import key_of
 from rare_audit.stores.runs import Runs
+from rare_audit.stores.set_aside import SetAside
 from tests.builders import funnel, run
 from tests.fakes import FailingTable, Killed, MemoryTable
 
@@ -149,7 +154,51 @@ def test_refused_place() -> None:
 
 
 def test_unreadable_run(table: Table) -> None:
-    """A row that holds no run is an error."""
-    table.put(Entity("runs", "r", {"body": "[]"}))
-    with pytest.raises(ServiceError, match="the stored row runs r holds no Run"):
-        Runs(table).latest(1)
+    """A row that holds no run is set aside and named, whatever it holds; the others are listed and found."""
+    Runs(table).save(run())
+    Runs(table).save(run(id="of a newer version"))
+    for body in _BODIES:
+        aside = SetAside()
+        runs = Runs(table, aside)
+        row = next(entity.row for entity in table.query("runs") if entity.row.endswith(key_of("of a newer version")))
+        table.put(Entity("runs", row, {"body": body}))
+        assert runs.latest(5) == (run(),)
+        assert runs.get("of a newer version") is None
+        assert aside.notes() == (f"1 stored rows can't be read and were set aside: runs {row}",)
+
+
+_BODIES: Final = ["[]", "", '{"id":"x', pack(run()).replace('"running"', '"paused"'), "[" * 30_000]
+
+
+def test_stale_writer() -> None:
+    """A run that somebody else wrote since it was read here is not written over."""
+    table = MemoryTable()
+    Runs(table).save(run())
+    stale = Runs(table)
+    assert stale.get("run 1") == run()
+    Runs(table).save(_done())
+    with pytest.raises(ConflictError):
+        stale.save(run(attempts=2))
+    assert Runs(table).get("run 1") == _done()
+
+
+def test_own_write_is_no_conflict() -> None:
+    """What was written though no answer came is no other's: the next save goes over it."""
+    table = MemoryTable()
+
+    class Unanswered(FailingTable):
+        """Does its third call, and loses the answer."""
+
+        def put(self, entity: Entity, *, unless_changed: bool = False) -> Entity:
+            """Write a row."""
+            written = super().put(entity, unless_changed=unless_changed)
+            if self.written == 3:
+                raise ServiceError("no answer")
+            return written
+
+    runs = Runs(Unanswered(table))
+    runs.save(run())
+    with pytest.raises(ServiceError):
+        runs.save(run(attempts=2))
+    runs.save(_done())
+    assert Runs(table).get("run 1") == _done()
