@@ -10,7 +10,6 @@ import pytest
 
 from rare_audit.detection.event import AuditEvent
 from rare_audit.detection.funnel import Reading
-from rare_audit.detection.rows import Drop
 from rare_audit.errors import ServiceError
 from rare_audit.job.planning import bounds, new_run
 from rare_audit.job.sight import MOST_LOST
@@ -145,7 +144,7 @@ def test_targets_cut_off_are_noted(world: World) -> None:
     run = _rerun(world, DamagedSource(world.events, _cut_off))
     assert (run.state, run.unreadable, run.changes.withdrawn) == ("done", 2, ())
     assert run.notes == (
-        f"2 of 2 events by apps could not be read ({Drop.NOT_AN_ARRAY}); nothing is withdrawn on {SUNDAY}",
+        f"2 of 2 events by apps could not be read (TargetResources is not a JSON array of objects); nothing is withdrawn on {SUNDAY}",
     )
     assert _held(world) == [True, True]
 
