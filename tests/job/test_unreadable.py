@@ -144,7 +144,8 @@ def test_targets_cut_off_are_noted(world: World) -> None:
     run = _rerun(world, DamagedSource(world.events, _cut_off))
     assert (run.state, run.unreadable, run.changes.withdrawn) == ("done", 2, ())
     assert run.notes == (
-        f"2 of 2 events by apps could not be read (TargetResources is not a JSON array of objects); nothing is withdrawn on {SUNDAY}",
+        "2 of 2 events by apps could not be read (TargetResources is not a JSON array of objects); "
+        f"nothing is withdrawn on {SUNDAY}",
     )
     assert _held(world) == [True, True]
 
