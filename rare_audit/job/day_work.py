@@ -46,7 +46,6 @@ class DayWork:
         if self.sink:
             is_all_kept = self.outcome.refused == refused_before
             raised = self._desk.chosen(incidents, coverage) if is_all_kept else self._desk.incidents(name)
-            self._desk.reopen(raised)
             self._desk.queue(raised)
             run = msgspec.structs.replace(run, incidents=(*run.incidents, *(incident.id for incident in raised)))
         if self.table:

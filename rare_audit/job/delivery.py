@@ -56,21 +56,19 @@ class Desk:
         return (*chosen, roll_up) if roll_up else chosen
 
     def queue(self, incidents: Iterable[Incident]) -> None:
-        """Queue the incidents whose content is not what is queued already; one without findings as it is."""
+        """Queue the incidents whose content is not what is queued already; one without findings as it is.
+
+        What was refused before is queued again: whoever has its day run again wants it tried again.
+        """
         for incident in incidents:
             delivery = self.stores.deliveries.get(incident.id)
             if delivery is None:
                 delivery = Delivery(incident.id, incident.rule_id, incident.day, wanted="")
-            if delivery.wanted != incident.digest:
+            if delivery.wanted != incident.digest or delivery.refused:
                 notice = None if incident.findings else incident
-                self.stores.deliveries.put(msgspec.structs.replace(delivery, wanted=incident.digest, notice=notice))
-
-    def reopen(self, incidents: Iterable[Incident]) -> None:
-        """Queue those again that were refused before: whoever has their day run again wants them tried again."""
-        for incident in incidents:
-            delivery = self.stores.deliveries.get(incident.id)
-            if delivery and delivery.refused:
-                self.stores.deliveries.put(msgspec.structs.replace(delivery, refused=""))
+                self.stores.deliveries.put(
+                    msgspec.structs.replace(delivery, wanted=incident.digest, notice=notice, refused="")
+                )
 
     def deliver(self, sink: IncidentSink, still_held: Callable[[], None], outcome: Outcome, day: str = "") -> None:
         """Deliver what is queued, by whichever run, into `outcome`; with a `day`, what is of that and never failed.
