@@ -25,7 +25,7 @@ MOST_WAITING: Final = 20
 """How many runs may wait for one another: the daily one stands in the same line."""
 UNCONFIRMED: Final = timedelta(minutes=5)
 """How long a run may lack the note that its message was sent. Longer than any request is waited for."""
-SOON: Final = 5
+SOON: Final = 2
 """Seconds until a message is seen again that came before that note."""
 STALE: Final = timedelta(hours=26)
 """A daily job whose last success is older has missed a day."""

@@ -170,7 +170,10 @@ def test_worker_killed(stack: Stack, service: str, number: int) -> None:
     run = done(stack, reply.told["id"])
     stack.host.settle()
     assert (run["state"], run["attempts"]) == ("done", 2)
-    assert [ended.ok for ended in stack.host.ended if ended.function == "run_days"] == [False, True]
+    # before them there may be one that came before the note that its message was sent, and put it back
+    ends = [ended.ok for ended in stack.host.ended if ended.function == "run_days"]
+    assert ends[-2:] == [False, True]
+    assert ends.count(False) == 1
     assert stack.sentinel.contents() == expected
 
 

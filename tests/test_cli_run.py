@@ -1,5 +1,6 @@
 """`run`: the deployed job from a terminal, on a whole Azure of stand-ins."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from rare_audit.app import SystemClock
 from rare_audit.records import Run
 from rare_audit.stores.dry_findings import DryFindings
 from rare_audit.stores.leases import Leases
@@ -17,7 +19,6 @@ from rare_audit.stores.table_calls import TableCalls
 from rare_audit.stores.tables import AzureTable
 from tests.azure.gate import answering
 from tests.azure_terminal import AzureTerminal, terminal
-from tests.fakes import FixedClock
 from tests.job_world import RULE
 from tests.terminal import (
     FIRST_HUNTED,
@@ -145,7 +146,7 @@ def test_dry_run_with_storage_is_stored(azure: AzureTerminal) -> None:
 
 def test_dry_run_waits_for_nobody_without_storage(azure: AzureTerminal) -> None:
     """Another run's lease stops a dry run that uses the same storage, and no other."""
-    Leases(_table(azure), FixedClock(datetime(2999, 1, 1, tzinfo=UTC)), timedelta()).acquire(RULE.id, "r1")
+    Leases(_table(azure), SystemClock(), timedelta(minutes=5)).acquire(RULE.id, "r1")
     assert azure.called(*LAST, "--dry-run").exit_code == 1
     assert azure.alone(*LAST, "--dry-run").returncode == 0
 
@@ -325,11 +326,11 @@ def test_table_that_refuses(azure: AzureTerminal) -> None:
 
 def test_another_run_at_work(azure: AzureTerminal) -> None:
     """While another run holds the lease this one ends, and says who and until when."""
-    Leases(_table(azure), FixedClock(datetime(2999, 1, 1, tzinfo=UTC)), timedelta()).acquire(RULE.id, "r1")
+    Leases(_table(azure), SystemClock(), timedelta(minutes=5)).acquire(RULE.id, "r1")
     result = azure.called(*LAST)
     assert (result.exit_code, result.stdout) == (1, "")
-    held = f"rare-audit: the lease {RULE.id} is held by r1 until 2999-01-01 00:00:00 UTC"
-    assert result.stderr.splitlines()[-1] == held
+    held = rf"rare-audit: the lease {RULE.id} is held by r1 until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    assert re.fullmatch(held, result.stderr.splitlines()[-1])
 
 
 def test_start_up_costs_no_more() -> None:

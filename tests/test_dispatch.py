@@ -367,7 +367,7 @@ def test_message_that_comes_before_its_note(world: World) -> None:
     run = _ask(world)
     Runs(world.table).save(msgspec.structs.replace(run, queued=""))
     assert _take(world, run) is None
-    assert world.queue.sent[1:] == [(run.id, 5)]
+    assert world.queue.sent[1:] == [(run.id, 2)]
     Runs(world.table).save(run)
     assert (_take(world, run) or run).state is State.DONE
     late = _ask(world)
