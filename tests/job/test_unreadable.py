@@ -143,10 +143,9 @@ def test_targets_cut_off_are_noted(world: World) -> None:
     """Where TargetResources is not whole, a few events are a note: counted, and nothing is withdrawn."""
     run = _rerun(world, DamagedSource(world.events, _cut_off))
     assert (run.state, run.unreadable, run.changes.withdrawn) == ("done", 2, ())
-    assert run.notes == (
-        "2 of 2 events by apps could not be read (TargetResources is not a JSON array of objects); "
-        f"nothing is withdrawn on {SUNDAY}",
-    )
+    reason = "TargetResources is not a JSON array of objects"
+    expected = f"2 of 2 events by apps could not be read ({reason}); nothing is withdrawn on {SUNDAY}"
+    assert run.notes == (expected,)
     assert _held(world) == [True, True]
 
 
