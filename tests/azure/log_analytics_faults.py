@@ -73,6 +73,11 @@ def stalled(seconds: float) -> Fault:
     return answer
 
 
+def redirect(code: int, to: str) -> Fault:
+    """Send whoever asks elsewhere."""
+    return lambda exchange: exchange.redirect(code, to)
+
+
 def dripping(seconds: float, times: int) -> Fault:
     """Claim the whole length, and send a byte every so many seconds, so many times."""
 

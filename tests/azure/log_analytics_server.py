@@ -87,6 +87,15 @@ class Exchange:
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
         self.hang_up()
 
+    def redirect(self, status: int, to: str) -> None:
+        """Send whoever asks elsewhere."""
+        handler = self._handler
+        handler.server.finished(handler, status)
+        handler.send_response(status)
+        handler.send_header("Location", to)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
     def drip(self, body: bytes, length: int, seconds: float) -> None:
         """Send a response that claims `length` bytes, `seconds` before each of those that there are."""
         handler = self._handler

@@ -27,6 +27,7 @@ from tests.azure.log_analytics_faults import (
     empty,
     html,
     partial,
+    redirect,
     short_body,
     short_chunks,
     short_json,
@@ -125,6 +126,17 @@ def test_one_refused_token_is_no_end(server: LogAnalyticsServer) -> None:
     server.faults.extend([status(401)] * 2)
     with pytest.raises(ServiceError, match="did not accept the identity's token"):
         source(server).coverage(FIRST, END)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(server: LogAnalyticsServer, code: int) -> None:
+    """A service that sends its caller elsewhere is refused at once: nobody else is asked, over https or without."""
+    for to in (f"{server.endpoint}/v1/elsewhere", "http://127.0.0.1:9/"):
+        server.faults.append(redirect(code, to))
+        server.asked.clear()
+        with pytest.raises(ServiceError, match=f"Log Analytics refused .{code}"):
+            source(server).coverage(FIRST, END)
+        assert len(server.asked) == 1
 
 
 def test_an_answer_that_drips_is_given_up(server: LogAnalyticsServer) -> None:
