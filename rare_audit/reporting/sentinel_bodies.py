@@ -213,9 +213,8 @@ def _entities(finding: Finding, rule_mappings: Sequence[EntityMapping]) -> Itera
         entities.setdefault(mapping.entity_type, {}).update(identifiers)
     if "Account" in entities:
         entities["Account"].setdefault("AadUserId", user_id(finding))
-    entities.setdefault("CloudApplication", {
-        "Name": finding.initiated_by_app, "AppId": next(iter(finding.app_ids), ""),
-    })  # fmt: skip
+    # By its name alone: an AppId there is a number of another catalogue, and not the application's id in Entra.
+    entities.setdefault("CloudApplication", {"Name": finding.initiated_by_app})
     for entity_type, found in entities.items():
         fields = [{"identifier": key, "value": one_line(value, 256)} for key, value in found.items() if value.strip()]
         if fields:

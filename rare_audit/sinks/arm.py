@@ -7,7 +7,7 @@ was lost. That is why azure-core's own RetryPolicy, which repeats single request
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -54,6 +54,25 @@ class Permission(msgspec.Struct, frozen=True, rename="camel"):
 class _Page(msgspec.Struct, Generic[T], frozen=True, rename={"next_link": "nextLink"}):
     value: tuple[T, ...]
     next_link: str | None = None
+
+
+_LINK: Final = ":/?&=%$!'()*,;@~"
+"""What stands in a next page's link for what it is; all else is of its token, which the service writes as it is."""
+
+
+def _encoded(link: str) -> str:
+    """Return a next page's link as it can be asked for: Sentinel's tokens are JSON, with `#` and quotation marks.
+
+    Source: https://github.com/Azure/azure-powershell/issues/20853.
+    """
+    return quote(link, safe=_LINK)
+
+
+def _host(url: str) -> tuple[str, str, int]:
+    """Return where a URL leads; Sentinel's own links name the port."""
+    parts = urlsplit(url)
+    port = 443 if parts.scheme == "https" else 80
+    return parts.scheme, parts.hostname or "", parts.port or port
 
 
 class Arm:
@@ -133,8 +152,8 @@ class Arm:
             yield from page.value
             if not page.next_link:
                 return
-            url = page.next_link
-            if urlsplit(url)[:2] != urlsplit(self._endpoint)[:2]:
+            url = _encoded(page.next_link)
+            if _host(url) != _host(self._endpoint):
                 raise RefusedError(f"{self._endpoint} names another host for a list's next page; it is not asked")
 
     @cached_property

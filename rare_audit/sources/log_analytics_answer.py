@@ -16,7 +16,7 @@ from rare_audit.detection.event import AuditEvent, decode_event, utc_text
 from rare_audit.detection.ticks import parse_ticks
 from rare_audit.errors import ServiceError
 from rare_audit.reporting.text import one_line
-from rare_audit.sources.log_analytics_client import IncompleteAnswerError, told
+from rare_audit.sources.log_analytics_client import NO_DATA, IncompleteAnswerError, told
 from rare_audit.sources.log_analytics_query import ARRIVED, EVENT_COLUMNS
 from rare_audit.sources.tally import UNREADABLE, Tally, UnreadableError
 
@@ -120,6 +120,8 @@ def read_rows(body: bytearray) -> Rows:
 
 
 def _table(body: bytearray, expected: Sequence[str]) -> _Table:
+    if body == NO_DATA:
+        return _Table([_Column(name) for name in expected], msgspec.Raw(b"[]"))
     try:
         members = _decode_members(body)
         tables = _decode_tables(members.get("tables", b"null"))

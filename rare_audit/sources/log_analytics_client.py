@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT: Final = "https://api.loganalytics.io"
 """azure-monitor-query's own, which its token's audience follows; the newer api.loganalytics.azure.com is a setting."""
 _PASSING: Final = frozenset({408, 429, 500, 502, 503})
-_TOO_LARGE: Final = frozenset({204, 504})
+NO_DATA: Final = b'{"tables":[],"status":204}'
+"""Stands for the body of a 204, which has none: the workspace has no data yet.
+
+Source: https://learn.microsoft.com/azure/azure-monitor/logs/api/timeouts.
+"""
+_TOO_LARGE: Final = frozenset({504})
 _BLOCK: Final = 1 << 20
 _REMEDY: Final = {
     400: "Log Analytics refused the query",
@@ -162,8 +167,10 @@ class Connection:
     def _attempt(self, question: Question, deadline: float, halt: threading.Event) -> bytearray:
         left = max(0.0, min(deadline - self._patience.clock(), self._patience.budget))
         with self._send(question, left) as response:
-            if response.status_code == 200:
+            if response.status_code == HTTPStatus.OK:
                 return _whole_body(response, halt)
+            if response.status_code == HTTPStatus.NO_CONTENT:
+                return bytearray(NO_DATA)
             raise _refusal(response.status_code, response.headers, _reason(response))
 
     def _send(self, question: Question, whole: float) -> "HttpResponse":

@@ -15,7 +15,7 @@ STATUSES: Final = {"New", "Active", "Closed"}
 CLASSIFICATIONS: Final = {"Undetermined", "TruePositive", "BenignPositive", "FalsePositive"}
 ENTITIES: Final = {
     "Account": {"FullName", "Name", "UPNSuffix", "AadUserId", "AadTenantId", "Sid", "ObjectGuid", "DisplayName"},
-    "CloudApplication": {"AppId", "Name", "InstanceName"},
+    "CloudApplication": {"SaasId", "Name", "InstanceName"},
     "Host": {"HostName", "FullName", "DnsDomain", "NTDomain", "NetBiosName", "AzureID"},
     "IP": {"Address", "AddressScope"},
 }

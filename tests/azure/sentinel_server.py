@@ -39,6 +39,20 @@ _RELATION: Final = re.compile(r"[a-zA-Z0-9-]{3,63}")
 _NOW: Final = "2026-03-03T01:30:00.0000000Z"
 
 
+_PLACE: Final = '[{"token":"+RID:~%d#RT:1#TRC:50","range":{"min":"","max":"FF"}}]'
+"""A next page's token as Sentinel writes it: JSON, not encoded for a URL. Its links name the port."""
+
+
+def _start(token: str) -> int:
+    """Return where a page starts; RefusalError for a token that did not come back whole."""
+    if not token:
+        return 0
+    start = re.search(r"~(\d+)#", token)
+    if start is None or token != _PLACE % int(start[1]):
+        raise RefusalError(400, "BadRequest", "the skip token is not valid")
+    return int(start[1])
+
+
 class SentinelServer(ThreadingHTTPServer):
     """The stand-in, listening on a loopback port over TLS."""
 
@@ -145,10 +159,11 @@ class SentinelServer(ThreadingHTTPServer):
         return getattr(self.workspace, found["inner"]).setdefault(found["id"], {}), found["inner_id"]
 
     def _list(self, those: dict[str, Resource], path: str, query: dict[str, str]) -> dict[str, Any]:
-        start, top = int(query.get("$skipToken", "0")), min(int(query.get("$top", "1000")), self.page)
+        start, top = _start(query.get("$skipToken", "")), min(int(query.get("$top", "1000")), self.page)
         page: dict[str, Any] = {"value": list(those.values())[start : start + top]}
         if start + top < len(those) and "$top" not in query:
-            page["nextLink"] = f"{self.endpoint}{path}?api-version={query['api-version']}&$skipToken={start + top}"
+            token = _PLACE % (start + top)
+            page["nextLink"] = f"{self.endpoint}{path}?api-version={query['api-version']}&$skipToken={token}"
         return page
 
     def _put(

@@ -254,7 +254,7 @@ def test_entities() -> None:
     mappings = bookmark_properties(_incident(one), one, RULE.entity_mappings)["entityMappings"]
     assert {each["entityType"]: {f["identifier"]: f["value"] for f in each["fieldMappings"]} for each in mappings} == {
         "Account": {"FullName": "ada@contoso.example", "AadUserId": USER_ID},
-        "CloudApplication": {"Name": "Backup Agent", "AppId": one.app_ids[0]},
+        "CloudApplication": {"Name": "Backup Agent"},
         "Host": {"HostName": "laptop-7"},
         "IP": {"Address": "203.0.113.7"},
     }

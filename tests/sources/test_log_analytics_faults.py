@@ -69,7 +69,6 @@ PASSING = {
     "read timeout within the answer": stalled(1.8),
 }
 TOO_MUCH = {
-    "204": empty(204),
     "504": status(504),
     "504 HTML": html(504),
     "504 Retry-After": status(504, retry_after="1"),
@@ -337,6 +336,16 @@ def test_many_faults_at_once(server: LogAnalyticsServer) -> None:
     assert not server.faults
 
 
+def test_a_workspace_without_data(server: LogAnalyticsServer) -> None:
+    """204 says that there is none: an answer of no rows, and nothing that is asked for in halves."""
+    server.faults.extend([empty(204)] * (DAYS + 1))
+    fetched = source(server)
+    assert list(fetched.events(FIRST, END)) == []
+    assert fetched.reading().events == 0
+    assert fetched.coverage(FIRST, END) == {}
+    assert len(server.asked) == DAYS + 1
+
+
 def test_closing_does_not_wait_for_a_pause(server: LogAnalyticsServer) -> None:
     """A thread that is waiting to ask again ends when nobody wants its answer."""
     server.faults.extend([slow(0), *[status(429, retry_after="600")] * 5])
@@ -347,7 +356,7 @@ def test_closing_does_not_wait_for_a_pause(server: LogAnalyticsServer) -> None:
     assert wait_for(lambda: threads() == 0)
 
 
-@pytest.mark.parametrize("name", ["204", "504 HTML", "JSON without an end", "an error beside the tables"])
+@pytest.mark.parametrize("name", ["504", "504 HTML", "JSON without an end", "an error beside the tables"])
 def test_coverage_is_asked_for_again_where_it_is_not_whole(server: LogAnalyticsServer, name: str) -> None:
     """It can't be halved; a few attempts, and then it fails."""
     server.faults.append(TOO_MUCH[name])
