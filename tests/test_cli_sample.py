@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -169,14 +170,15 @@ def test_demo_on_another_export(tmp_path: Path) -> None:
 def test_demo_while_another_is_at_work(tmp_path: Path) -> None:
     """While another run holds the lease, a demo ends with code 1 and says who holds it until when."""
     _demo(tmp_path)
+    until = (datetime.now(UTC) + timedelta(minutes=5)).replace(microsecond=0)
     with SqliteTable(tmp_path / DATABASE) as table:
         row = next(iter(table.query("leases")))
-        body = msgspec.json.decode(str(row.values["body"])) | {"holder": "r1", "until": "2999-01-01T00:00:00+00:00"}
+        body = msgspec.json.decode(str(row.values["body"])) | {"holder": "r1", "until": until.isoformat()}
         table.put(msgspec.structs.replace(row, values={"body": msgspec.json.encode(body).decode()}))
     result = called("demo", "--into", str(tmp_path))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == (
-        f"rare-audit: the lease {RULE.id} is held by r1 until 2999-01-01 00:00:00 UTC"
+        f"rare-audit: the lease {RULE.id} is held by r1 until {until:%Y-%m-%d %H:%M:%S} UTC"
     )
 
 
